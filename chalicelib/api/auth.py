@@ -1,0 +1,176 @@
+"""Credentials to grants: the token service, and what a request's Authorization allows.
+
+Invariants:
+* A wrong password and an unknown user get the same answer, in the same time.
+* An endpoint that lacks a right answers 401 with the challenge to a bearer, whose client then asks for a better
+  token, and 403 to Basic credentials, which cannot get better.
+* An upload URL carries its own signature, over the session, the repository, the hash algorithm and the expiry;
+  clients add or drop Authorization on it as they like. It is good for nothing else.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import uuid
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import parse_qs
+
+from nacl.signing import SigningKey
+
+from chalicelib.api import tokens
+from chalicelib.api.http import Request, Response, challenge, json_response
+from chalicelib.oci.digests import CANONICAL
+from chalicelib.oci.errors import ErrorCode, RegistryError
+from chalicelib.oci.names import Repository
+from chalicelib.policy import access
+from chalicelib.policy.access import ANONYMOUS, Action, Grant, Principal
+from chalicelib.services import Services
+
+ADMINISTRATOR = "admin"
+_UPLOAD_SECONDS = 24 * 3600
+_LONGEST_FORM = 64 * 1024
+
+
+def authorise(services: Services, request: Request, resource: str, action: Action) -> Grant:
+    """Return what the request may do, if `action` on `resource` is part of it; raise UNAUTHORIZED or DENIED."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    kind = scheme.lower()
+    grant = (
+        _bearer(services, credentials.strip()) if kind == "bearer" else _basic(services, kind, credentials, resource)
+    )
+    if grant.allows(resource, action):
+        return grant
+    if kind == "basic":
+        raise RegistryError(ErrorCode.DENIED)
+    raise RegistryError(ErrorCode.UNAUTHORIZED, headers=challenge(request, access.scope(resource, action)))
+
+
+def authenticate(services: Services, request: Request) -> None:
+    """Raise UNAUTHORIZED where the request carries no valid credentials of any kind (end-1)."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        _bearer(services, credentials.strip())
+    elif _principal(services, scheme.lower(), credentials) == ANONYMOUS:
+        raise RegistryError(ErrorCode.UNAUTHORIZED)
+
+
+def _bearer(services: Services, token: str) -> Grant:
+    key = _signing_key(services.settings.signing_key).verify_key
+    return tokens.verify({tokens.key_id(key): key}, token, services.now())
+
+
+def _basic(services: Services, scheme: str, credentials: str, resource: str) -> Grant:
+    principal = _principal(services, scheme, credentials)
+    return access.grant(principal, [resource], anonymous_pull=services.settings.anonymous_pull)
+
+
+def _principal(services: Services, scheme: str, credentials: str) -> Principal:
+    """Return who sends these credentials; none at all are anonymous, wrong ones raise UNAUTHORIZED."""
+    if not scheme:
+        return ANONYMOUS
+    if scheme != "basic":
+        raise RegistryError(ErrorCode.UNAUTHORIZED, "use Basic or Bearer authentication")
+    try:
+        text = base64.b64decode(credentials.strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise RegistryError(ErrorCode.UNAUTHORIZED, "the Basic credentials are not readable") from error
+    name, _, password = text.partition(":")
+    return _log_in(services, name, password)
+
+
+def _log_in(services: Services, name: str, password: str) -> Principal:
+    key = services.settings.signing_key
+    # Hashed under a key first: the comparison then takes the same time whatever the lengths are.
+    given = hmac.digest(key, f"{name}\0{password}".encode(), "sha256")
+    right = hmac.digest(key, f"{ADMINISTRATOR}\0{services.settings.admin_password}".encode(), "sha256")
+    if not hmac.compare_digest(given, right):
+        raise RegistryError(ErrorCode.UNAUTHORIZED, "the user name or the password is wrong")
+    return Principal(name, administrator=True)
+
+
+def token(services: Services, request: Request) -> Response:
+    """Issue a token for the scopes that are asked for: GET with Basic credentials or none, or POST with a form."""
+    if request.method == "POST":
+        form = _form(request)
+        principal = _password_grant(services, form)
+        scopes = form.get("scope", [])
+    else:
+        scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+        principal = _principal(services, scheme.lower(), credentials)
+        scopes = list(request.query.get("scope", ()))
+    named = access.resources(scopes)
+    grant = access.grant(principal, named, anonymous_pull=services.settings.anonymous_pull)
+    seconds, now = services.settings.token_seconds, services.now()
+    issued = tokens.issue(_signing_key(services.settings.signing_key), grant, now, seconds)
+    # Some clients read the one name and some the other.
+    return json_response(
+        {
+            "token": issued,
+            "access_token": issued,
+            "expires_in": seconds,
+            "issued_at": now.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        },
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def _form(request: Request) -> dict[str, list[str]]:
+    content = request.body.read(_LONGEST_FORM)
+    try:
+        return parse_qs(content.decode(), max_num_fields=100)
+    except ValueError as error:
+        raise RegistryError(
+            ErrorCode.UNSUPPORTED, "send an HTML form: grant_type=password&...", status=400
+        ) from error
+
+
+def _password_grant(services: Services, form: dict[str, list[str]]) -> Principal:
+    if form.get("grant_type") != ["password"]:
+        raise RegistryError(ErrorCode.UNSUPPORTED, "the token service takes grant_type=password", status=400)
+    return _log_in(services, form.get("username", [""])[0], form.get("password", [""])[0])
+
+
+@lru_cache(maxsize=4)
+def _signing_key(seed: bytes) -> SigningKey:
+    return SigningKey(seed)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadTicket:
+    """What an upload URL stands for."""
+
+    repository: Repository
+    id: str
+    algorithm: str = CANONICAL
+
+
+def new_ticket(repository: Repository, algorithm: str) -> UploadTicket:
+    """Return the ticket of a new upload."""
+    return UploadTicket(repository, str(uuid.uuid4()), algorithm)
+
+
+def upload_location(services: Services, ticket: UploadTicket) -> str:
+    """Return the URL path of an upload, good for a day from now."""
+    expiry = int(services.now().timestamp()) + _UPLOAD_SECONDS
+    state = f"{ticket.algorithm}.{expiry}.{_upload_signature(services, ticket, expiry)}"
+    return f"/v2/{ticket.repository}/blobs/uploads/{ticket.id}?_state={state}"
+
+
+def check_upload(services: Services, request: Request, repository: Repository, upload_id: str) -> UploadTicket:
+    """Return the ticket of an upload URL; raise BLOB_UPLOAD_UNKNOWN where it is not ours or has expired."""
+    algorithm, _, rest = request.parameter("_state").partition(".")
+    expiry, _, signature = rest.partition(".")
+    ticket = UploadTicket(repository, upload_id, algorithm)
+    if not (expiry.isascii() and expiry.isdecimal() and int(expiry[:12]) > services.now().timestamp()):
+        raise RegistryError(ErrorCode.BLOB_UPLOAD_UNKNOWN)
+    if not hmac.compare_digest(signature.encode(), _upload_signature(services, ticket, int(expiry[:12])).encode()):
+        raise RegistryError(ErrorCode.BLOB_UPLOAD_UNKNOWN)
+    return ticket
+
+
+def _upload_signature(services: Services, ticket: UploadTicket, expiry: int) -> str:
+    key = hashlib.sha256(b"roadstead upload " + services.settings.signing_key).digest()
+    text = f"{ticket.repository}\n{ticket.id}\n{ticket.algorithm}\n{expiry}"
+    return hmac.digest(key, text.encode(), "sha256").hex()[:40]

@@ -1,0 +1,85 @@
+"""The one way from a request to a response, shared by the Lambda and the local server.
+
+Route, authorise, handle, render: a request that fails at any of these gets an error document.
+"""
+
+import logging
+import re
+from dataclasses import replace
+from functools import cache
+
+from chalicelib.api import auth
+from chalicelib.api.http import TOKEN_PATH, Request, Response, error_response
+from chalicelib.api.registry import ENDPOINTS, Call, Endpoint
+from chalicelib.oci.errors import ErrorCode, RegistryError
+from chalicelib.oci.names import Repository
+from chalicelib.policy.access import CATALOG, Grant
+from chalicelib.services import Services
+
+log = logging.getLogger(__name__)
+
+COMMON_HEADERS = {
+    "Docker-Distribution-Api-Version": "registry/2.0",
+    "X-Content-Type-Options": "nosniff",
+}
+_NOWHERE = Repository("")
+
+
+def dispatch(services: Services, request: Request) -> Response:
+    """Answer a request; whatever goes wrong is an error document."""
+    try:
+        response = _handle(services, request)
+    except RegistryError as error:
+        response = error_response(error, request)
+    except Exception:
+        log.exception("request %s failed: %s %s", request.id, request.method, request.path)
+        response = error_response(RegistryError(ErrorCode.UNKNOWN), request)
+    return replace(response, headers={**COMMON_HEADERS, "X-Request-Id": request.id, **response.headers})
+
+
+def _handle(services: Services, request: Request) -> Response:
+    if request.path == TOKEN_PATH and request.method in ("GET", "POST"):
+        return auth.token(services, request)
+    endpoint, name, argument = route(request.method, request.path)
+    if endpoint.action is None:
+        repository = Repository.parse(name) if name else _NOWHERE
+        return endpoint.handler(Call(services, request, repository, argument, Grant()))
+    # Who may not come in does not learn which names are well formed.
+    resource = f"repository:{name}" if name else CATALOG
+    grant = auth.authorise(services, request, resource, endpoint.action)
+    repository = Repository.parse(name) if name else _NOWHERE
+    return endpoint.handler(Call(services, request, repository, argument, grant))
+
+
+def route(method: str, path: str) -> tuple[Endpoint, str, str]:
+    """Return the endpoint, the repository's name and the path's last part; raise UNSUPPORTED."""
+    for pattern, rows in _routes():
+        match = pattern.fullmatch(path)
+        if match is None:
+            continue
+        if method not in rows:
+            allowed = {"Allow": ", ".join(sorted(rows))}
+            raise RegistryError(ErrorCode.UNSUPPORTED, f"{method} is not offered here", headers=allowed)
+        parts = match.groupdict(default="")
+        return rows[method], parts.get("name", ""), parts.get("argument", "")
+    raise RegistryError(ErrorCode.UNSUPPORTED, "there is nothing at this address", status=404)
+
+
+@cache
+def _routes() -> tuple[tuple[re.Pattern[str], dict[str, Endpoint]], ...]:
+    """Return the endpoint table by path; a name takes as many parts as it can, so the longest suffix wins."""
+    rows: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in ENDPOINTS:
+        rows.setdefault(endpoint.path, {}).setdefault(endpoint.method, endpoint)
+    return tuple((_pattern(path), methods) for path, methods in sorted(rows.items(), key=_specific_first))
+
+
+def _specific_first(row: tuple[str, dict[str, Endpoint]]) -> tuple[int, int]:
+    return (-row[0].count("/"), row[0].count("<"))
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    # A slash at the end is optional: clients disagree about it.
+    expression = re.sub(r"<name>", r"(?P<name>.+)", path.removesuffix("/"))
+    expression = re.sub(r"<(?:digest|reference|upload)>", r"(?P<argument>[^/]+)", expression)
+    return re.compile(expression + "/?", re.DOTALL)

@@ -1,0 +1,80 @@
+"""A request and a response, and the one place that renders errors.
+
+Invariants:
+* Header names of a request are lower case; several lines of one header are joined by a comma.
+* `path` is decoded once. `base_url` is the address by which the client reached the registry.
+* Every refusal is the specification's error document; a 401 below `/v2` carries the challenge, which names the
+  scope where the request had one, and never an error: some clients give up on a challenge with an error.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+import orjson
+
+from chalicelib.oci.errors import ErrorCode, RegistryError
+from chalicelib.store.uploads import Body
+
+JSON = "application/json"
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+TOKEN_PATH = "/service/token"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client asks."""
+
+    method: str
+    path: str
+    query: Mapping[str, Sequence[str]]
+    headers: Mapping[str, str]
+    body: Body
+    base_url: str
+    id: str
+    # API Gateway answers HEAD with a length of 0, which corrupts clients; behind it HEAD is redirected to S3.
+    redirect_head: bool = False
+
+    @property
+    def host(self) -> str:
+        """Return the host and port by which the client reached the registry."""
+        return urlsplit(self.base_url).netloc
+
+    @property
+    def length(self) -> int | None:
+        """Return the Content-Length, or None where the body is chunked or absent."""
+        text = self.headers.get("content-length", "")
+        return int(text) if text.isascii() and text.isdecimal() else None
+
+    def parameter(self, name: str) -> str:
+        """Return the first value of a query parameter, or ""."""
+        return (self.query.get(name) or [""])[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What the registry answers; a stated Content-Length is kept, for HEAD."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+def json_response(document: object, *, headers: Mapping[str, str] = NO_HEADERS, media_type: str = JSON) -> Response:
+    """Return a document with status 200."""
+    return Response(200, {"Content-Type": media_type, **headers}, orjson.dumps(document))
+
+
+def challenge(request: Request, scope: str = "") -> dict[str, str]:
+    """Return the header that tells a client where to get a token."""
+    asked = f',scope="{scope}"' if scope else ""
+    value = f'Bearer realm="{request.base_url}{TOKEN_PATH}",service="{request.host}"{asked}'
+    return {"WWW-Authenticate": value}
+
+
+def error_response(error: RegistryError, request: Request) -> Response:
+    """Return the answer to a refused request."""
+    general = challenge(request) if error.code is ErrorCode.UNAUTHORIZED and request.path.startswith("/v2") else {}
+    headers = {"Content-Type": JSON, **general, **error.headers}
+    return Response(error.status, headers, orjson.dumps(error.document(), default=str))

@@ -1,0 +1,63 @@
+"""The `roadstead` command line: `run` and `serve`."""
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from chalicelib.config import Settings
+
+_LISTEN = (
+    click.option("--host", envvar="HOST", default="127.0.0.1", show_default=True, help="Address to listen on."),
+    click.option("--port", envvar="PORT", default=5000, show_default=True, help="Port to listen on; 0 takes any."),
+    click.option(
+        "--data",
+        envvar="DATA",
+        default="./data",
+        show_default=True,
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Folder of everything that is kept here.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Write access lines as JSON."),
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="roadstead")
+def main() -> None:
+    """Roadstead: an OCI registry with nothing to run."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+
+
+@main.command(epilog="Example: PORT=5001 roadstead run --data ~/registry")
+@click.pass_context
+def run(context: click.Context, host: str, port: int, data: Path, as_json: bool) -> None:
+    """Start the registry with an embedded S3 service: no account, no configuration."""
+    _start(context, host, port, data, as_json)
+
+
+@main.command(epilog="Settings are the standard AWS variables and ROADSTEAD_*: see the README.")
+@click.pass_context
+def serve(context: click.Context, host: str, port: int, data: Path, as_json: bool) -> None:
+    """Start the registry over S3 and DynamoDB services that are already there."""
+    _start(context, host, port, data, as_json)
+
+
+def _start(context: click.Context, host: str, port: int, data: Path, as_json: bool) -> None:
+    from chalicelib.server import run as server  # noqa: PLC0415 - `--help` need not load the server
+
+    options = server.Options(host, port, data, as_json)
+    start = server.run if context.info_name == "run" else server.serve
+    try:
+        start(Settings.from_env(), options)
+    except (server.StartError, ValueError, LookupError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+for command in (run, serve):
+    for option in reversed(_LISTEN):
+        option(command)
+
+if __name__ == "__main__":
+    main()

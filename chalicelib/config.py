@@ -1,0 +1,77 @@
+"""Settings: the only reader of the environment.
+
+Each field of `Settings` says which variable sets it. The README's table is compared with `VARIABLES` by a test.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+# fmt: off
+VARIABLES: Mapping[str, str] = MappingProxyType({
+    "ROADSTEAD_BUCKET":             "the bucket of all content",
+    "ROADSTEAD_TABLE":              "the DynamoDB table of projects and rights",
+    "ROADSTEAD_ADMIN_PASSWORD":     "password of the user admin; else one is made and kept in the data folder",
+    "ROADSTEAD_SIGNING_KEY":        "64 hexadecimal digits that sign tokens; the same on every instance",
+    "ROADSTEAD_S3_PUBLIC_ENDPOINT": "where clients reach S3, if not where the server does",
+    "ROADSTEAD_PUBLIC_URL":         "where clients reach the registry, if not at the Host that they send",
+    "ROADSTEAD_ANONYMOUS_PULL":     "1 lets everybody pull everything",
+    "AWS_REGION":                   "region of bucket and table",
+    "AWS_ENDPOINT_URL_S3":          "an S3 service other than AWS",
+    "AWS_ENDPOINT_URL_DYNAMODB":    "a DynamoDB service other than AWS",
+})
+# fmt: on
+
+# Clients have no use for a Location that is this server's own address: it is answered by the same host.
+THROUGH_THE_SERVER = "/"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How this process is to work."""
+
+    bucket: str = "roadstead"
+    table: str = "roadstead"
+    region: str = "us-east-1"
+    admin_password: str = field(default="", repr=False)
+    signing_key: bytes = field(default=b"", repr=False)
+    s3_endpoint: str = ""
+    s3_public_endpoint: str = ""
+    dynamodb_endpoint: str = ""
+    access_key: str = ""
+    secret_key: str = field(default="", repr=False)
+    session_token: str = field(default="", repr=False)
+    public_url: str = ""
+    anonymous_pull: bool = False
+    token_seconds: int = 1800
+
+    @classmethod
+    def from_env(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Return the settings that the environment gives; raise ValueError with the variable to mend."""
+        get = environment.get
+        return cls(
+            bucket=get("ROADSTEAD_BUCKET", "roadstead"),
+            table=get("ROADSTEAD_TABLE", "roadstead"),
+            region=get("AWS_REGION") or get("AWS_DEFAULT_REGION") or "us-east-1",
+            admin_password=get("ROADSTEAD_ADMIN_PASSWORD", ""),
+            signing_key=_key(get("ROADSTEAD_SIGNING_KEY", "")),
+            s3_endpoint=(get("AWS_ENDPOINT_URL_S3") or get("AWS_ENDPOINT_URL") or "").rstrip("/"),
+            s3_public_endpoint=get("ROADSTEAD_S3_PUBLIC_ENDPOINT", ""),
+            dynamodb_endpoint=(get("AWS_ENDPOINT_URL_DYNAMODB") or get("AWS_ENDPOINT_URL") or "").rstrip("/"),
+            access_key=get("AWS_ACCESS_KEY_ID", ""),
+            secret_key=get("AWS_SECRET_ACCESS_KEY", ""),
+            session_token=get("AWS_SESSION_TOKEN", ""),
+            public_url=get("ROADSTEAD_PUBLIC_URL", "").rstrip("/"),
+            anonymous_pull=get("ROADSTEAD_ANONYMOUS_PULL", "") == "1",
+        )
+
+
+def _key(text: str) -> bytes:
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b"?"
+    if len(key) not in (0, 32):
+        raise ValueError("ROADSTEAD_SIGNING_KEY must be 64 hexadecimal digits, as `openssl rand -hex 32` prints them")
+    return key

@@ -1,0 +1,216 @@
+"""HTTP/1.1 in front of `dispatch`: the local server and, on AWS, the relay.
+
+Why it exists: API Gateway takes 10 MB and Lambda 4.5 MB of a body, and no stock client splits a layer. Here a body
+of any size streams through, with backpressure and bounded memory.
+
+Invariants:
+* aiohttp parses; handlers run in threads, because they wait for S3, and pull the body piece by piece.
+* What cannot be parsed is refused with an error document too.
+* A client that expects 100-continue gets it when its body is first read, so a refusal costs it no upload.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, unquote
+
+import orjson
+from aiohttp import web
+from aiohttp.client_exceptions import ClientError
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestHandler
+
+from chalicelib.api.dispatch import COMMON_HEADERS, dispatch
+from chalicelib.api.http import JSON, Request, Response, error_response
+from chalicelib.oci.errors import ErrorCode, RegistryError
+from chalicelib.server.downloads import Downloads
+from chalicelib.server.log import AccessLog, Line
+from chalicelib.services import Services
+from chalicelib.store.uploads import BrokenBodyError
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+log = logging.getLogger(__name__)
+
+_THREADS = 256
+_BODY_BUFFER = 1 << 20
+# A client that sends nothing for this long is gone; its thread is needed.
+_STALLED_SECONDS = 60.0
+_MAX_FIELD = 16_384
+
+
+class StreamedBody:
+    """The body of a request on the event loop, read from a handler's thread."""
+
+    def __init__(self, request: web.BaseRequest, loop: "AbstractEventLoop") -> None:
+        self._request = request
+        self._loop = loop
+        self._left = b""
+        self._continued = request.headers.get("expect", "").lower() != "100-continue"
+        self.size = 0
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, b"" at the end; raise BrokenBodyError."""
+        if not self._left:
+            self._left = self._wait()
+        piece, self._left = self._left[:size], self._left[size:]
+        self.size += len(piece)
+        return piece
+
+    def _wait(self) -> bytes:
+        arriving = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
+        try:
+            return arriving.result(_STALLED_SECONDS)
+        except (ClientError, HttpProcessingError, web.RequestPayloadError, OSError, CancelledError) as error:
+            arriving.cancel()
+            raise BrokenBodyError from error
+
+    async def _next(self) -> bytes:
+        if not self._continued:
+            self._continued = True
+            if self._request.transport is not None:
+                self._request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return await self._request.content.readany()
+
+
+class _Protocol(RequestHandler):
+    """aiohttp's connection, with refusals in the registry's form."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - aiohttp's signature
+    ) -> web.StreamResponse:
+        """Answer a request that could not be parsed, or whose handler failed."""
+        error = _UNPARSED.get(status, RegistryError(ErrorCode.UNKNOWN))
+        if error.code is ErrorCode.UNKNOWN:
+            log.error("answering %s failed", request.path, exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError from exc
+        headers = {**COMMON_HEADERS, "Content-Type": JSON}
+        answer = web.Response(status=error.status, headers=headers, body=orjson.dumps(error.document()))
+        answer.force_close()
+        return answer
+
+
+_UNPARSED: Mapping[int, RegistryError] = {
+    400: RegistryError(
+        ErrorCode.UNSUPPORTED,
+        "this is not an HTTP/1.1 request that the registry understands (is a line or a header malformed or too long?)",
+        status=400,
+    ),
+}
+
+
+class _Server(web.Server):
+    """aiohttp's server, making our kind of connection."""
+
+    def __call__(self) -> RequestHandler:
+        return _Protocol(self, loop=self._loop, **self._kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """The registry as an aiohttp handler."""
+
+    services: Services
+    downloads: Downloads | None
+    access_log: AccessLog
+    threads: ThreadPoolExecutor
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request and write its line to the access log."""
+        started = time.perf_counter()
+        body = StreamedBody(request, asyncio.get_running_loop())
+        asked = _to_request(request, body, self.services.settings.public_url)
+        answer = await self._answer(request, asked)
+        seconds = time.perf_counter() - started
+        self.access_log.write(Line(asked, answer.status, body.size, answer.content_length or 0, seconds))
+        return answer
+
+    async def _answer(self, request: web.BaseRequest, asked: Request) -> web.StreamResponse:
+        if self.downloads is None or not self.downloads.serves(asked):
+            return _to_response(await self._dispatch(asked))
+        try:
+            return await self.downloads.answer(request, asked)
+        except RegistryError as error:
+            return _to_response(error_response(error, asked))
+
+    async def _dispatch(self, asked: Request) -> Response:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.threads, dispatch, self.services, asked)
+
+
+def _to_request(request: web.BaseRequest, body: StreamedBody, public_url: str) -> Request:
+    path, _, query = request.raw_path.partition("?")
+    names = {name.lower() for name in request.headers}
+    return Request(
+        method=request.method,
+        path=unquote(path, errors="replace"),
+        query=parse_qs(query, keep_blank_values=True, errors="replace"),
+        headers={name: ", ".join(request.headers.getall(name)) for name in names},
+        body=body,
+        base_url=public_url or _address(request),
+        id=uuid.uuid4().hex,
+    )
+
+
+def _address(request: web.BaseRequest) -> str:
+    """Return how the client reached this server; a proxy in front tells by X-Forwarded-Proto."""
+    scheme = request.headers.get("x-forwarded-proto", request.scheme).partition(",")[0].strip()
+    return f"{'https' if scheme == 'https' else 'http'}://{request.host}"
+
+
+def _to_response(response: Response) -> web.Response:
+    headers = {**response.headers, "Server": "Roadstead"}
+    answer = web.Response(status=response.status, body=response.body or None, headers=headers)
+    if "Content-Type" not in response.headers:
+        answer.headers.popall("Content-Type", None)
+    return answer
+
+
+async def start(
+    services: Services, downloads: Downloads | None, access_log: AccessLog, address: tuple[str, int]
+) -> "Running":
+    """Listen on host and port and return what serves there; raise OSError where the address is taken."""
+    threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="request")
+    door = Door(services, downloads, access_log, threads)
+    server = _Server(
+        door.handle,
+        access_log=None,
+        max_field_size=_MAX_FIELD,
+        max_line_size=_MAX_FIELD,
+        read_bufsize=_BODY_BUFFER,
+        keepalive_timeout=75,
+    )
+    runner = web.ServerRunner(server)
+    await runner.setup()
+    site = web.TCPSite(runner, *address, shutdown_timeout=5)
+    await site.start()
+    return Running(runner, threads)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that listens."""
+
+    runner: web.ServerRunner
+    threads: ThreadPoolExecutor
+
+    @property
+    def port(self) -> int:
+        """Return the port, which the system chose where 0 was asked for."""
+        return int(self.runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Let requests under way finish for a few seconds, then close."""
+        await self.runner.cleanup()
+        self.threads.shutdown(wait=False, cancel_futures=True)

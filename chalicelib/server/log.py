@@ -1,0 +1,68 @@
+"""Access lines: one for each request, for people or, as JSON, for machines.
+
+Invariant: no query is ever written, since presigned URLs and upload URLs are capabilities; nor is a header.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TextIO
+
+import orjson
+
+from chalicelib.api.http import Request
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+_STEP = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a request was, and what became of it."""
+
+    request: Request
+    status: int
+    received: int
+    sent: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLog:
+    """Writes lines to a stream."""
+
+    stream: TextIO
+    json: bool = False
+
+    def write(self, line: Line) -> None:
+        """Write one line."""
+        print(_for_machines(line) if self.json else _for_people(line), file=self.stream, flush=True)
+
+
+def _for_people(line: Line) -> str:
+    moment = datetime.now(UTC).astimezone().strftime("%H:%M:%S")
+    moved = "  ".join(f"{sign}{_amount(size)}" for sign, size in (("↑", line.received), ("↓", line.sent)) if size)
+    path = line.request.path.encode("unicode_escape").decode("ascii")[:300]
+    return f"{moment}  {line.status}  {line.request.method:<6} {path}  {line.seconds * 1000:.0f} ms  {moved}".rstrip()
+
+
+def _for_machines(line: Line) -> str:
+    record = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "request_id": line.request.id,
+        "method": line.request.method,
+        "path": line.request.path,
+        "status": line.status,
+        "received": line.received,
+        "sent": line.sent,
+        "milliseconds": round(line.seconds * 1000, 1),
+        "user_agent": line.request.headers.get("user-agent", ""),
+    }
+    return orjson.dumps(record).decode()
+
+
+def _amount(size: float) -> str:
+    for unit in _UNITS:
+        if size < _STEP or unit == _UNITS[-1]:
+            break
+        size /= _STEP
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

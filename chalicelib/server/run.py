@@ -1,0 +1,149 @@
+"""Starts and stops the server: over an embedded S3 service (`run`), or over services that are there (`serve`)."""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from aiohttp import ClientSession, ClientTimeout
+
+from chalicelib.config import THROUGH_THE_SERVER, Settings
+from chalicelib.jobs import abandoned_uploads
+from chalicelib.server import embedded, http, secrets
+from chalicelib.server.downloads import Downloads
+from chalicelib.server.log import AccessLog
+from chalicelib.services import Services, admin_client, build
+from chalicelib.store import bucket
+
+log = logging.getLogger(__name__)
+
+_CLEAN_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Where to listen, where to keep things, and how to write the access log."""
+
+    host: str
+    port: int
+    folder: Path
+    json: bool = False
+    out: TextIO = sys.stdout
+
+
+class StartError(Exception):
+    """The server cannot start; the message says what to do."""
+
+
+def run(settings: Settings, options: Options) -> None:
+    """Serve until a signal, over an S3 service in the data folder; raise StartError."""
+    with _locked(options.folder):
+        complete, fresh = secrets.complete(settings, options.folder)
+        _say(options, "Starting storage in", str(options.folder), "...")
+        try:
+            service = embedded.start(complete, options.folder)
+        except OSError as error:
+            raise StartError(str(error)) from error
+        try:
+            asyncio.run(_serve(service.settings, options, fresh))
+        finally:
+            service.stop()
+    _say(options, "Stopped.")
+
+
+def serve(settings: Settings, options: Options) -> None:
+    """Serve until a signal, over the services that the settings name; raise StartError."""
+    complete, fresh = secrets.complete(settings, options.folder)
+    try:
+        bucket.check(admin_client(complete), complete.bucket)
+    except OSError as error:
+        raise StartError(str(error)) from error
+    asyncio.run(_serve(complete, options, fresh))
+    _say(options, "Stopped.")
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the data folder: two servers over one folder would corrupt it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StartError(
+                f"another roadstead is running over {folder}: stop it, or choose another DATA"
+            ) from error
+        yield
+
+
+async def _serve(settings: Settings, options: Options, fresh: bool) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    services = build(settings)
+    async with _downloads(settings) as downloads:
+        try:
+            address = (options.host, options.port)
+            running = await http.start(services, downloads, AccessLog(options.out, options.json), address)
+        except OSError as error:
+            raise StartError(f"port {options.port} at {options.host} is taken: choose another with PORT=") from error
+        cleaning = asyncio.create_task(_clean(services))
+        _greet(settings, options, running.port, fresh)
+        await stopped.wait()
+        _say(options, "Stopping: requests under way may finish ...")
+        cleaning.cancel()
+        await running.stop()
+
+
+@contextlib.asynccontextmanager
+async def _downloads(settings: Settings) -> AsyncIterator[Downloads | None]:
+    if settings.s3_public_endpoint != THROUGH_THE_SERVER:
+        yield None
+        return
+    timeout = ClientTimeout(total=None, sock_connect=5, sock_read=60)
+    async with ClientSession(timeout=timeout, auto_decompress=False) as session:
+        yield Downloads(settings.s3_endpoint, settings.bucket, session)
+
+
+async def _clean(services: Services) -> None:
+    """Drop abandoned uploads, now and every hour."""
+    while True:
+        try:
+            await asyncio.to_thread(abandoned_uploads.run, services)
+        except Exception:
+            log.exception("dropping abandoned uploads failed; it is tried again in an hour")
+        await asyncio.sleep(_CLEAN_SECONDS)
+
+
+def _greet(settings: Settings, options: Options, port: int, fresh: bool) -> None:
+    address = f"{options.host}:{port}"
+    note = f"shown once; kept in {options.folder / secrets.PASSWORD_FILE}" if fresh else ""
+    password = f"{settings.admin_password}   ({note})" if fresh else f"see {options.folder / secrets.PASSWORD_FILE}"
+    if not fresh and not (options.folder / secrets.PASSWORD_FILE).exists():
+        password = "as given in ROADSTEAD_ADMIN_PASSWORD"
+    _say(
+        options,
+        f"""
+Roadstead is ready at http://{address}
+
+  user       admin
+  password   {password}
+
+  docker login {address} --username admin
+  docker tag IMAGE {address}/library/IMAGE
+  docker push {address}/library/IMAGE
+
+Ctrl-C stops it.
+""",
+    )
+
+
+def _say(options: Options, *words: str) -> None:
+    # With --json standard output is for machines alone.
+    print(*words, file=sys.stderr if options.json else options.out, flush=True)

@@ -1,0 +1,106 @@
+"""The composition root: settings in, everything that handlers work with out.
+
+Nothing is connected here: clients are made at the first request that needs them.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+from chalicelib.config import THROUGH_THE_SERVER, Settings
+from chalicelib.oci.digests import Digest
+from chalicelib.store.content import Content
+from chalicelib.store.objects import ObjectStore, S3Objects
+from chalicelib.store.signing import Credentials, Presigner
+from chalicelib.store.uploads import CarriedHashes
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_POOL = 32
+_LOCATION_SECONDS = 900
+# What a redirect through the server itself adds to a presigned URL, and takes off again (server.downloads).
+DIGEST_MARK = "_digest"
+
+
+class Locate(Protocol):
+    """Makes the URL by which a client may do a method on a key, whose content has a digest."""
+
+    def __call__(self, method: str, key: str, digest: Digest) -> str:
+        """Return the URL; it is good for a quarter of an hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What handlers work with."""
+
+    settings: Settings
+    content: Content
+    hashes: CarriedHashes
+    locate: Locate
+    now: Callable[[], datetime]
+
+
+def build(settings: Settings) -> Services:
+    """Return the services of a process; raise LookupError where AWS credentials are missing."""
+    fixed = _fixed_credentials(settings)
+    credentials = (lambda: fixed) if fixed else _chain_credentials(settings)
+    inner = _presigner(settings, settings.s3_endpoint, credentials)
+    objects = S3Objects(settings.bucket, settings.region, settings.s3_endpoint, fixed, inner)
+    return assemble(settings, objects, locator(settings, credentials))
+
+
+def assemble(
+    settings: Settings,
+    objects: ObjectStore,
+    locate: Locate,
+    now: Callable[[], datetime] | None = None,
+) -> Services:
+    """Return services over a given store; tests bring their own store and clock."""
+    clock = now or (lambda: datetime.now(UTC))
+    pool = ThreadPoolExecutor(_POOL, thread_name_prefix="s3")
+    return Services(settings, Content(objects, pool, clock), CarriedHashes(), locate, clock)
+
+
+def locator(settings: Settings, credentials: Callable[[], Credentials]) -> Locate:
+    """Return what makes URLs for clients."""
+    through = settings.s3_public_endpoint == THROUGH_THE_SERVER
+    public = settings.s3_endpoint if through else settings.s3_public_endpoint or settings.s3_endpoint
+    presigner = _presigner(settings, public.rstrip("/"), credentials)
+
+    def direct(method: str, key: str, digest: Digest) -> str:  # noqa: ARG001 - S3 has no use for it
+        return presigner.url(method, key, seconds=_LOCATION_SECONDS)
+
+    def through_the_server(method: str, key: str, digest: Digest) -> str:
+        url = urlsplit(presigner.url(method, key, seconds=_LOCATION_SECONDS))
+        return f"{url.path}?{url.query}&{DIGEST_MARK}={digest}"
+
+    return through_the_server if through else direct
+
+
+def _presigner(settings: Settings, endpoint: str, credentials: Callable[[], Credentials]) -> Presigner:
+    host = f"https://{settings.bucket}.s3.{settings.region}.amazonaws.com"
+    base = f"{endpoint}/{settings.bucket}" if endpoint else host
+    return Presigner(base, settings.region, credentials, lambda: datetime.now(UTC))
+
+
+def _fixed_credentials(settings: Settings) -> Credentials | None:
+    if settings.access_key and settings.secret_key:
+        return Credentials(settings.access_key, settings.secret_key, settings.session_token)
+    return None
+
+
+def _chain_credentials(settings: Settings) -> Callable[[], Credentials]:
+    from chalicelib.store.client import chain_credentials  # noqa: PLC0415 - boto3 takes half a second to import
+
+    return chain_credentials(settings.region)
+
+
+def admin_client(settings: Settings, *, attempts: int = 2) -> "S3Client":
+    """Return the client with which a server makes or looks at its bucket."""
+    from chalicelib.store.client import s3_client  # noqa: PLC0415 - as above
+
+    return s3_client(settings.region, settings.s3_endpoint, _fixed_credentials(settings), attempts=attempts)

@@ -1,0 +1,54 @@
+"""The boto3 client of S3, configured once for every write of the registry.
+
+Invariants:
+* Imported only when a write is about to happen: importing boto3 takes longer than serving a pull.
+* Retries are botocore's: five attempts with jitter, which covers throttling (503 SlowDown).
+* S3 checks every body against a CRC-32 that botocore adds, so what was hashed is what is stored.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+from chalicelib.store.signing import Credentials
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_CONNECTIONS = 64
+
+
+def s3_client(region: str, endpoint: str, fixed: Credentials | None, *, attempts: int = 5) -> "S3Client":
+    """Return a client; `endpoint` is "" for AWS, `fixed` None where boto3's own chain finds credentials."""
+    return boto3.client(
+        "s3",
+        region_name=region,
+        endpoint_url=endpoint or None,
+        aws_access_key_id=fixed.access_key if fixed else None,
+        aws_secret_access_key=fixed.secret_key if fixed else None,
+        aws_session_token=(fixed.token or None) if fixed else None,
+        config=Config(
+            max_pool_connections=_CONNECTIONS,
+            retries={"mode": "standard", "max_attempts": attempts},
+            s3={"addressing_style": "path" if endpoint else "virtual", "payload_signing_enabled": False},
+        ),
+    )
+
+
+def chain_credentials(region: str) -> Callable[[], Credentials]:
+    """Return a source of the credentials that boto3's chain finds (profiles, roles), fresh at every call.
+
+    Raise LookupError where there are none.
+    """
+    session = boto3.Session(region_name=region)
+    found = session.get_credentials()
+    if found is None:
+        raise LookupError("no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
+
+    def current() -> Credentials:
+        frozen = found.get_frozen_credentials()
+        return Credentials(frozen.access_key or "", frozen.secret_key or "", frozen.token or "")
+
+    return current

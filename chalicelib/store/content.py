@@ -1,0 +1,31 @@
+"""What the modules of content share: the objects, a pool for requests side by side, and the clock.
+
+`blobs`, `manifests` and `uploads` are functions over a `Content`; they hold the rules of consistency.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from chalicelib.store.objects import ObjectStore
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Everything that rules about content work with."""
+
+    objects: ObjectStore
+    pool: Executor
+    now: Callable[[], datetime]
+
+    def together(self, action: Callable[[T], R], items: Iterable[T]) -> tuple[R, ...]:
+        """Do `action` on every item side by side; return the results in order or raise the first failure.
+
+        `action` must not call this again: the pool is shared, and waiting inside it for itself could block it.
+        """
+        return tuple(self.pool.map(action, items))

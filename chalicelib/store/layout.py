@@ -1,0 +1,99 @@
+"""Where everything is in the bucket: every key is built, and read back, in this module alone.
+
+    data/<upload id>                                      bytes of one blob: written once, never rewritten
+    blobs/<algorithm>/<hex>                               {key, size}: where the bytes of a digest are
+    catalog/<name>                                        empty: this repository exists (`/` written as `!`)
+    repositories/<name>/_blobs/<algorithm>/<hex>          {key, size, since}: this repository holds the blob
+    repositories/<name>/_manifests/<algorithm>/<hex>      the manifest's exact bytes; Content-Type is its media type
+    repositories/<name>/_tags/<tag>                       the manifest's bytes again; its digest in the metadata
+    repositories/<name>/_tagged/<algorithm>/<hex>/<tag>   empty: this tag names, or once named, the manifest
+    repositories/<name>/_referrers/<subject>/<digest>     the descriptor that the referrers API returns
+    uploads/<upload id>                                   state of an upload, then what became of it
+
+Invariants:
+* `_` cannot begin a part of a repository name, so the markers cannot collide with one.
+* `!` is in no repository name and sorts before every character that is: the catalog's keys sort as the names do
+  when compared part by part, and one listing is one page of the catalog.
+* A tag that names a manifest has its `_tagged` entry, written before it. The reverse need not hold: entries are
+  hints, left behind when a tag moves or goes, and verified against the tag when they are read.
+"""
+
+from chalicelib.oci.digests import Digest
+from chalicelib.oci.names import Repository, Tag
+
+CATALOG = "catalog/"
+DATA = "data/"
+UPLOADS = "uploads/"
+
+
+def data(upload_id: str) -> str:
+    """Return the key of a blob's bytes."""
+    return DATA + upload_id
+
+
+def upload(upload_id: str) -> str:
+    """Return the key of an upload's state."""
+    return UPLOADS + upload_id
+
+
+def upload_id(key: str) -> str:
+    """Return the upload whose state or data is at `key`."""
+    return key.rpartition("/")[2]
+
+
+def blob(digest: Digest) -> str:
+    """Return the key that says where the bytes of a digest are."""
+    return f"blobs/{_path(digest)}"
+
+
+def catalog(repository: Repository) -> str:
+    """Return the key that lists a repository."""
+    return CATALOG + repository.name.replace("/", "!")
+
+
+def catalog_name(key: str) -> str:
+    """Return the name of the repository that the catalog lists at `key`."""
+    return key.removeprefix(CATALOG).replace("!", "/")
+
+
+def link(repository: Repository, digest: Digest) -> str:
+    """Return the key that says that a repository holds a blob."""
+    return f"{_root(repository)}_blobs/{_path(digest)}"
+
+
+def manifest(repository: Repository, digest: Digest) -> str:
+    """Return the key of a manifest."""
+    return f"{_root(repository)}_manifests/{_path(digest)}"
+
+
+def tags(repository: Repository) -> str:
+    """Return the prefix of a repository's tags."""
+    return f"{_root(repository)}_tags/"
+
+
+def tag(repository: Repository, name: Tag) -> str:
+    """Return the key of a tag."""
+    return tags(repository) + name.name
+
+
+def tagged(repository: Repository, digest: Digest) -> str:
+    """Return the prefix of the tags that name, or once named, a manifest."""
+    return f"{_root(repository)}_tagged/{_path(digest)}/"
+
+
+def referrers(repository: Repository, subject: Digest) -> str:
+    """Return the prefix of the descriptors that refer to a manifest."""
+    return f"{_root(repository)}_referrers/{subject.algorithm}-{subject.hex}/"
+
+
+def referrer(repository: Repository, subject: Digest, digest: Digest) -> str:
+    """Return the key of one descriptor that refers to a manifest."""
+    return f"{referrers(repository, subject)}{digest.algorithm}-{digest.hex}"
+
+
+def _root(repository: Repository) -> str:
+    return f"repositories/{repository.name}/"
+
+
+def _path(digest: Digest) -> str:
+    return f"{digest.algorithm}/{digest.hex}"

@@ -1,0 +1,247 @@
+"""Manifests, tags and referrers in a repository.
+
+Invariants:
+* The tag is the commit: whatever it needs is written before it, so a crash leaves the old tag or the new one.
+* A tag carries its manifest. Where a delete by digest races with a push of the same manifest, the tag that was
+  written last still answers by name and, through `_tagged`, by digest; a replica that has the tag but not yet the
+  manifest answers in the same way.
+* Bytes are hashed whenever they are read; damaged ones are never served.
+* Deleting goes in reverse: tags, then the referrer's entry, then the manifest. A tag goes only if it still names
+  the manifest at that moment.
+
+Sparse indexes: an index may name manifests that the repository lacks as long as it holds at least one of them (a
+copy of chosen platforms), or as it names none. An index of which nothing is here is refused: no pull of it could
+work.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+import orjson
+
+from chalicelib.oci import manifests as oci
+from chalicelib.oci.digests import Digest
+from chalicelib.oci.errors import ErrorCode, RegistryError
+from chalicelib.oci.manifests import Manifest
+from chalicelib.oci.names import Repository, Tag
+from chalicelib.oci.pages import LARGEST, Page, PageRequest
+from chalicelib.store import layout
+from chalicelib.store.blobs import JSON
+from chalicelib.store.content import Content
+from chalicelib.store.objects import ConditionFailedError, Head, Object
+
+DIGEST = "digest"
+# A client reads a page of referrers as one manifest.
+_PAGE_BYTES = oci.MAX_MANIFEST
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """What a repository has under a reference; `content` is empty where only the head was asked for."""
+
+    digest: Digest
+    media_type: str
+    size: int
+    content: bytes = b""
+
+
+def get(content: Content, repository: Repository, reference: Tag | Digest) -> StoredManifest:
+    """Return the manifest under a reference with its bytes; raise MANIFEST_UNKNOWN."""
+    if isinstance(reference, Tag):
+        found = content.objects.get(layout.tag(repository, reference))
+        if found is not None:
+            return _verified(found, _digest_of(found.head))
+    else:
+        found = content.objects.get(layout.manifest(repository, reference))
+        found = found or _through_tags(content, repository, reference)
+        if found is not None:
+            return _verified(found, reference)
+    raise _unknown(reference)
+
+
+def head(content: Content, repository: Repository, reference: Tag | Digest) -> StoredManifest:
+    """Return what is known of the manifest under a reference, without its bytes; raise MANIFEST_UNKNOWN."""
+    if isinstance(reference, Tag):
+        found = content.objects.head(layout.tag(repository, reference))
+        if found is not None:
+            return StoredManifest(_digest_of(found), found.content_type, found.size)
+    else:
+        found = content.objects.head(layout.manifest(repository, reference))
+        if found is None:
+            named = _through_tags(content, repository, reference)
+            found = named.head if named else None
+        if found is not None:
+            return StoredManifest(reference, found.content_type, found.size)
+    raise _unknown(reference)
+
+
+def _through_tags(content: Content, repository: Repository, digest: Digest) -> Object | None:
+    for tag in _tags_naming(content, repository, digest):
+        found = content.objects.get(layout.tag(repository, tag))
+        if found is not None and _digest_of(found.head) == digest:
+            return found
+    return None
+
+
+def _tags_naming(content: Content, repository: Repository, digest: Digest) -> Iterable[Tag]:
+    """Yield the tags that name, or once named, a manifest."""
+    prefix = layout.tagged(repository, digest)
+    after = ""
+    while True:
+        page = content.objects.list(prefix, after=after)
+        yield from (Tag(entry.key.removeprefix(prefix)) for entry in page.entries)
+        if not page.more:
+            return
+        after = page.entries[-1].key
+
+
+def _digest_of(found: Head) -> Digest:
+    return Digest.parse(found.metadata[DIGEST])
+
+
+def _verified(found: Object, digest: Digest) -> StoredManifest:
+    if not digest.matches(found.content):
+        raise RegistryError(ErrorCode.UNKNOWN, f"the stored manifest {digest} is damaged: push it again")
+    return StoredManifest(digest, found.head.content_type, found.head.size, found.content)
+
+
+def _unknown(reference: Tag | Digest) -> RegistryError:
+    return RegistryError(ErrorCode.MANIFEST_UNKNOWN, detail={"reference": str(reference)})
+
+
+def put(content: Content, repository: Repository, manifest: Manifest, digest: Digest, tags: Iterable[Tag]) -> None:
+    """Store a manifest under its digest and let `tags` name it; raise MANIFEST_BLOB_UNKNOWN.
+
+    Round trips: what it refers to is checked side by side; then manifest, tag hints and catalog entry side by
+    side (none of them shows before the tag); then the referrer's entry; then the tags.
+    """
+    names = tuple(dict.fromkeys(tags))
+    listed = _check_references(content, repository, manifest)
+    writes = [
+        partial(
+            content.objects.put,
+            layout.manifest(repository, digest),
+            manifest.content,
+            content_type=manifest.media_type,
+        ),
+        *(partial(content.objects.put, layout.tagged(repository, digest) + tag.name, b"") for tag in names),
+    ]
+    if not listed:
+        writes.append(partial(content.objects.put, layout.catalog(repository), b""))
+    content.together(lambda write: write(), writes)
+    if manifest.subject:
+        entry = orjson.dumps(manifest.referrer(digest))
+        key = layout.referrer(repository, manifest.subject.digest, digest)
+        content.objects.put(key, entry, content_type=JSON)
+    content.together(partial(_put_tag, content, repository, manifest, digest), names)
+
+
+def _put_tag(content: Content, repository: Repository, manifest: Manifest, digest: Digest, tag: Tag) -> None:
+    content.objects.put(
+        layout.tag(repository, tag),
+        manifest.content,
+        content_type=manifest.media_type,
+        metadata={DIGEST: str(digest)},
+    )
+
+
+def _check_references(content: Content, repository: Repository, manifest: Manifest) -> bool:
+    """Raise MANIFEST_BLOB_UNKNOWN where content is missing; tell whether the catalog lists the repository."""
+    blobs = {blob.digest: blob for blob in manifest.blobs if not blob.held_elsewhere}
+    children = {child.digest for child in manifest.manifests}
+    keys = [layout.link(repository, digest) for digest in blobs]
+    keys += [layout.manifest(repository, digest) for digest in children]
+    *found, listed = content.together(content.objects.head, [*keys, layout.catalog(repository)])
+    missing = [digest for digest, head in zip([*blobs, *children], found, strict=True) if head is None]
+    if children:
+        # A child whose manifest object went in a race may still be named by a tag.
+        missing = [digest for digest in missing if _through_tags(content, repository, digest) is None]
+    sparse = len(missing) < len(children)
+    if missing and not sparse:
+        raise RegistryError(
+            ErrorCode.MANIFEST_BLOB_UNKNOWN,
+            f"push {missing[0]} to {repository} first: the manifest refers to it",
+            detail=[{"digest": str(digest)} for digest in missing],
+        )
+    return listed is not None
+
+
+def delete_tag(content: Content, repository: Repository, tag: Tag) -> None:
+    """Delete a tag and nothing else; raise MANIFEST_UNKNOWN."""
+    if content.objects.head(layout.tag(repository, tag)) is None:
+        raise _unknown(tag)
+    content.objects.delete(layout.tag(repository, tag))
+
+
+def delete(content: Content, repository: Repository, digest: Digest) -> None:
+    """Delete a manifest and every tag that names it; raise MANIFEST_UNKNOWN."""
+    stored = get(content, repository, digest)
+    content.together(partial(_untag, content, repository, digest), _tags_naming(content, repository, digest))
+    subject = oci.parse(stored.content, stored.media_type).subject
+    if subject:
+        content.objects.delete(layout.referrer(repository, subject.digest, digest))
+    content.objects.delete(layout.manifest(repository, digest))
+
+
+def _untag(content: Content, repository: Repository, digest: Digest, tag: Tag) -> None:
+    """Delete a tag if it names the manifest; where it moves meanwhile, it names another one and stays."""
+    key = layout.tag(repository, tag)
+    found = content.objects.head(key)
+    if found is None or _digest_of(found) != digest:
+        return
+    try:
+        content.objects.delete_if(key, found.etag)
+    except ConditionFailedError:
+        return
+
+
+def tags(content: Content, repository: Repository, request: PageRequest) -> Page[str]:
+    """Return a page of the repository's tags in byte order; raise NAME_UNKNOWN."""
+    page = _names(content, layout.tags(repository), request)
+    if not page.entries and content.objects.head(layout.catalog(repository)) is None:
+        raise RegistryError(ErrorCode.NAME_UNKNOWN, detail={"name": repository.name})
+    return page
+
+
+def catalog(content: Content, request: PageRequest) -> Page[str]:
+    """Return a page of the names of all repositories."""
+    after = request.last.replace("/", "!")
+    page = _names(content, layout.CATALOG, PageRequest(request.size, after))
+    return Page(tuple(layout.catalog_name(key) for key in page.entries), page.more)
+
+
+def _names(content: Content, prefix: str, request: PageRequest) -> Page[str]:
+    if request.size == 0:
+        return Page((), more=False)
+    after = prefix + request.last if request.last else ""
+    page = content.objects.list(prefix, after=after, limit=request.size)
+    return Page(tuple(entry.key.removeprefix(prefix) for entry in page.entries), page.more)
+
+
+@dataclass(frozen=True, slots=True)
+class Referrers:
+    """A page of descriptors that refer to a manifest, and where the next one begins ("" at the end)."""
+
+    descriptors: tuple[dict[str, object], ...]
+    next: str
+
+
+def referrers(content: Content, repository: Repository, subject: Digest, artifact_type: str, last: str) -> Referrers:
+    """Return the manifests whose subject is `subject`, of one artifact type where it is not "" (end-12)."""
+    prefix = layout.referrers(repository, subject)
+    page = content.objects.list(prefix, after=prefix + last if last else "", limit=LARGEST)
+    keys: list[str] = []
+    room = _PAGE_BYTES
+    for entry in page.entries:
+        room -= entry.size
+        if keys and room < 0:
+            break
+        keys.append(entry.key)
+    more = page.more or len(keys) < len(page.entries)
+    found = content.together(content.objects.get, keys)
+    descriptors = (orjson.loads(descriptor.content) for descriptor in found if descriptor)
+    return Referrers(
+        tuple(d for d in descriptors if not artifact_type or d.get("artifactType") == artifact_type),
+        next=keys[-1].removeprefix(prefix) if more else "",
+    )

@@ -1,0 +1,325 @@
+"""Bytes under keys: the seam between the registry and S3.
+
+`ObjectStore` is what the rest of the registry needs of a store, in twelve methods; `S3Objects` is S3.
+
+Invariants:
+* A write that returned is durable, whole, and seen by every later read and listing of every process.
+* A conditional write that lost raises `ConditionFailedError` and changed nothing. One exception, which every caller
+  must bear: where an answer was lost and the request repeated, the loser may be the caller's own earlier request.
+* Listings are in byte order of the keys and begin strictly after `after`.
+* A store that does not answer, after retries, is UNAVAILABLE; its own words go to the log, never to a client.
+
+Reads use the same presigned URLs that clients get, over kept-alive connections; boto3 does the writes and is
+imported at the first of them, so that an instance that only serves pulls never pays for it.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING, NoReturn, Protocol
+
+import urllib3
+
+from chalicelib.oci.errors import ErrorCode, RegistryError
+from chalicelib.oci.pages import LARGEST, Page
+from chalicelib.store.signing import Credentials, Presigner
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+log = logging.getLogger(__name__)
+
+OCTETS = "application/octet-stream"
+NO_METADATA: Mapping[str, str] = MappingProxyType({})
+_READ_SECONDS = 300
+_CHUNK = 1 << 20
+
+
+class ConditionFailedError(Exception):
+    """The object was not in the state that the write was conditional on."""
+
+
+class MultipartGoneError(Exception):
+    """The multipart upload was completed or aborted before, or another request wrote its parts anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a store knows of an object besides its bytes."""
+
+    size: int
+    etag: str
+    content_type: str
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """An object with its bytes."""
+
+    head: Head
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An object as a listing shows it."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Multipart:
+    """A multipart upload that was begun and not yet ended."""
+
+    key: str
+    id: str
+    started: datetime
+
+
+class ObjectStore(Protocol):
+    """What the registry needs of a store; the contract suite in the tests says it precisely."""
+
+    def get(self, key: str) -> Object | None:
+        """Return a small object whole, or None."""
+
+    def head(self, key: str) -> Head | None:
+        """Return what is known of an object, or None."""
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """Yield an object's bytes in pieces; raise LookupError where there is none."""
+
+    def put(
+        self,
+        key: str,
+        content: bytes,
+        *,
+        content_type: str = OCTETS,
+        metadata: Mapping[str, str] = NO_METADATA,
+        if_absent: bool = False,
+        if_match: str = "",
+    ) -> str:
+        """Write an object and return its entity tag; raise ConditionFailedError."""
+
+    def delete(self, *keys: str) -> None:
+        """Delete objects, in no particular order; absent ones are no error."""
+
+    def delete_if(self, key: str, etag: str) -> None:
+        """Delete an object that still has this entity tag; raise ConditionFailedError."""
+
+    def list(self, prefix: str, *, after: str = "", limit: int = LARGEST) -> Page[Entry]:
+        """Return up to `limit` (at most 1000) objects below `prefix` whose keys follow `after`."""
+
+    def begin(self, key: str) -> str:
+        """Begin a multipart upload and return its id."""
+
+    def put_part(self, key: str, multipart: str, number: int, content: bytes | IO[bytes]) -> str:
+        """Write part `number` (from 1) and return its entity tag; raise MultipartGoneError."""
+
+    def complete(self, key: str, multipart: str, etags: Sequence[str]) -> None:
+        """Make the parts an object that was absent; raise ConditionFailedError or MultipartGoneError."""
+
+    def abort(self, key: str, multipart: str) -> None:
+        """End a multipart upload and drop its parts; ended ones are no error."""
+
+    def unfinished(self, prefix: str) -> Iterator[Multipart]:
+        """Yield the multipart uploads below `prefix` that have not ended."""
+
+
+@dataclass(frozen=True)
+class S3Objects:
+    """An S3 bucket.
+
+    `endpoint` is "" for AWS itself; `fixed` is None where boto3's own chain finds credentials.
+    """
+
+    bucket: str
+    region: str
+    endpoint: str
+    fixed: Credentials | None
+    presigner: Presigner
+
+    @cached_property
+    def _http(self) -> urllib3.PoolManager:
+        retries = urllib3.Retry(
+            total=4,
+            backoff_factor=0.1,
+            backoff_jitter=0.1,
+            status_forcelist=(500, 502, 503, 504),
+            allowed_methods=("GET", "HEAD"),
+            raise_on_status=False,
+        )
+        timeout = urllib3.Timeout(connect=3, read=30)
+        return urllib3.PoolManager(maxsize=64, retries=retries, timeout=timeout)
+
+    @cached_property
+    def _s3(self) -> "S3Client":
+        from chalicelib.store.client import s3_client  # noqa: PLC0415 - boto3 takes half a second to import
+
+        return s3_client(self.region, self.endpoint, self.fixed)
+
+    def get(self, key: str) -> Object | None:
+        """Return a small object whole, or None."""
+        answer = self._request("GET", key)
+        return None if answer is None else Object(_head(answer.headers), answer.data)
+
+    def head(self, key: str) -> Head | None:
+        """Return what is known of an object, or None."""
+        answer = self._request("HEAD", key)
+        return None if answer is None else _head(answer.headers)
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """Yield an object's bytes in pieces; raise LookupError where there is none."""
+        answer = self._request("GET", key, stream=True)
+        if answer is None:
+            raise LookupError(key)
+        try:
+            yield from answer.stream(_CHUNK)
+        except urllib3.exceptions.HTTPError as error:
+            _unavailable("GetObject", error)
+        finally:
+            answer.release_conn()
+
+    def _request(self, method: str, key: str, *, stream: bool = False) -> urllib3.BaseHTTPResponse | None:
+        url = self.presigner.url(method, key, seconds=_READ_SECONDS)
+        try:
+            answer = self._http.request(method, url, preload_content=not stream)
+        except urllib3.exceptions.HTTPError as error:
+            _unavailable(f"{method} of an object", error)
+        if answer.status == 404:  # noqa: PLR2004
+            answer.drain_conn()
+            return None
+        if answer.status != 200:  # noqa: PLR2004
+            _unavailable(f"{method} of an object", f"status {answer.status}")
+        return answer
+
+    def put(
+        self,
+        key: str,
+        content: bytes,
+        *,
+        content_type: str = OCTETS,
+        metadata: Mapping[str, str] = NO_METADATA,
+        if_absent: bool = False,
+        if_match: str = "",
+    ) -> str:
+        """Write an object and return its entity tag; raise ConditionFailedError."""
+        condition = {"IfNoneMatch": "*"} if if_absent else {"IfMatch": if_match} if if_match else {}
+        with _s3_errors("PutObject"):
+            return self._s3.put_object(
+                Bucket=self.bucket,
+                Key=key,
+                Body=content,
+                ContentType=content_type,
+                Metadata=dict(metadata),
+                **condition,  # type: ignore[arg-type] # a TypedDict cannot be unpacked from a choice
+            )["ETag"]
+
+    def delete(self, *keys: str) -> None:
+        """Delete objects, in no particular order; absent ones are no error."""
+        for start in range(0, len(keys), LARGEST):
+            batch = keys[start : start + LARGEST]
+            with _s3_errors("DeleteObjects"):
+                failed = self._s3.delete_objects(
+                    Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
+                ).get("Errors")
+            if failed:
+                _unavailable("DeleteObjects", failed[0].get("Code"))
+
+    def delete_if(self, key: str, etag: str) -> None:
+        """Delete an object that still has this entity tag; raise ConditionFailedError."""
+        with _s3_errors("DeleteObject"):
+            self._s3.delete_object(Bucket=self.bucket, Key=key, IfMatch=etag)
+
+    def list(self, prefix: str, *, after: str = "", limit: int = LARGEST) -> Page[Entry]:
+        """Return up to `limit` (at most 1000) objects below `prefix` whose keys follow `after`."""
+        with _s3_errors("ListObjectsV2"):
+            answer = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix, StartAfter=after, MaxKeys=limit)
+        entries = tuple(Entry(o["Key"], o["Size"], o["LastModified"]) for o in answer.get("Contents", ()))
+        return Page(entries, answer.get("IsTruncated", False))
+
+    def begin(self, key: str) -> str:
+        """Begin a multipart upload and return its id."""
+        with _s3_errors("CreateMultipartUpload"):
+            return self._s3.create_multipart_upload(Bucket=self.bucket, Key=key, ContentType=OCTETS)["UploadId"]
+
+    def put_part(self, key: str, multipart: str, number: int, content: bytes | IO[bytes]) -> str:
+        """Write part `number` (from 1) and return its entity tag; raise MultipartGoneError."""
+        with _s3_errors("UploadPart"):
+            return self._s3.upload_part(
+                Bucket=self.bucket, Key=key, UploadId=multipart, PartNumber=number, Body=content
+            )["ETag"]
+
+    def complete(self, key: str, multipart: str, etags: Sequence[str]) -> None:
+        """Make the parts an object that was absent; raise ConditionFailedError or MultipartGoneError."""
+        with _s3_errors("CompleteMultipartUpload"):
+            self._s3.complete_multipart_upload(
+                Bucket=self.bucket,
+                Key=key,
+                UploadId=multipart,
+                MultipartUpload={"Parts": [{"PartNumber": n, "ETag": etag} for n, etag in enumerate(etags, 1)]},
+                IfNoneMatch="*",
+            )
+
+    def abort(self, key: str, multipart: str) -> None:
+        """End a multipart upload and drop its parts; ended ones are no error."""
+        try:
+            with _s3_errors("AbortMultipartUpload"):
+                self._s3.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=multipart)
+        except MultipartGoneError:
+            return
+
+    def unfinished(self, prefix: str) -> Iterator[Multipart]:
+        """Yield the multipart uploads below `prefix` that have not ended."""
+        with _s3_errors("ListMultipartUploads"):
+            for page in self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix):
+                for found in page.get("Uploads", ()):
+                    yield Multipart(found["Key"], found["UploadId"], found["Initiated"])
+
+
+def _head(headers: Mapping[str, str]) -> Head:
+    prefix = "x-amz-meta-"
+    return Head(
+        size=int(headers.get("content-length", 0)),
+        etag=headers.get("etag", ""),
+        content_type=headers.get("content-type", OCTETS),
+        metadata={
+            name.lower().removeprefix(prefix): value
+            for name, value in headers.items()
+            if name.lower().startswith(prefix)
+        },
+    )
+
+
+# What S3 says where a condition did not hold: another write won (412), is under way (409), or the object that
+# If-Match wants is gone (404).
+_CONDITION_CODES = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "409", "404"})
+
+
+@contextmanager
+def _s3_errors(operation: str) -> Iterator[None]:
+    """Turn what boto3 raises into this module's words."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - loaded with boto3, not before
+
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code in ("NoSuchUpload", "InvalidPart"):
+            raise MultipartGoneError from error
+        if code in _CONDITION_CODES:
+            raise ConditionFailedError from error
+        _unavailable(operation, error)
+    except BotoCoreError as error:
+        _unavailable(operation, error)
+
+
+def _unavailable(operation: str, cause: object) -> NoReturn:
+    log.error("S3 failed at %s: %s", operation, cause)
+    raise RegistryError(ErrorCode.UNAVAILABLE, headers={"Retry-After": "5"})
