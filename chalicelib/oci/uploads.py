@@ -105,8 +105,17 @@ def part_size(number: int) -> int:
 
     An upload of unknown length thus reaches `LARGEST_BLOB`; layers below 8 GB never leave memory.
     """
-    doublings = max(0, number - 1 - _STEADY_PARTS) // _DOUBLING_EVERY + (number > _STEADY_PARTS)
-    return min(FIRST_PART << min(doublings, 16), MAX_PART)
+    if number <= _STEADY_PARTS:
+        return FIRST_PART
+    doublings = (number - 1 - _STEADY_PARTS) // _DOUBLING_EVERY + 1
+    return min(FIRST_PART << min(doublings, _DOUBLINGS), MAX_PART)
 
 
-LARGEST_BLOB = sum(part_size(number) for number in range(1, MAX_PARTS + 1))
+# From 16 MiB, nine doublings pass 5 GiB.
+_DOUBLINGS = 9
+_GROWING = sum(_DOUBLING_EVERY * min(FIRST_PART << n, MAX_PART) for n in range(1, _DOUBLINGS))
+LARGEST_BLOB = (
+    _STEADY_PARTS * FIRST_PART
+    + _GROWING
+    + (MAX_PARTS - _STEADY_PARTS - _DOUBLING_EVERY * (_DOUBLINGS - 1)) * MAX_PART
+)

@@ -145,7 +145,12 @@ def _launch(home: Path, keys: Mapping[str, str], ports: Mapping[str, int]) -> "s
             # Ctrl-C is for this process, which ends the service after the requests under way.
             start_new_session=True,
             # It would read settings from the home folder and identities from AWS variables: it gets neither.
-            env={"PATH": "/usr/bin:/bin", "HOME": str(home), "PYTHONPATH": ":".join(sys.path)},
+            env={
+                "PATH": "/usr/bin:/bin",
+                "HOME": str(home),
+                "PYTHONPATH": ":".join(sys.path),
+                "GOMEMLIMIT": "400MiB",
+            },
         )
 
 

@@ -104,7 +104,7 @@ class _Protocol(RequestHandler):
 _UNPARSED: Mapping[int, RegistryError] = {
     400: RegistryError(
         ErrorCode.UNSUPPORTED,
-        "this is not an HTTP/1.1 request that the registry understands (is a line or a header malformed or too long?)",
+        "this is not an HTTP/1.1 request that can be read: is a line or a header malformed or too long?",
         status=400,
     ),
 }

@@ -22,10 +22,9 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, NoReturn, Protocol
 
-import urllib3
-
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.pages import LARGEST, Page
+from chalicelib.store.connections import Answer, Connections
 from chalicelib.store.signing import Credentials, Presigner
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ log = logging.getLogger(__name__)
 OCTETS = "application/octet-stream"
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
 _READ_SECONDS = 300
-_CHUNK = 1 << 20
 
 
 class ConditionFailedError(Exception):
@@ -146,17 +144,8 @@ class S3Objects:
     presigner: Presigner
 
     @cached_property
-    def _http(self) -> urllib3.PoolManager:
-        retries = urllib3.Retry(
-            total=4,
-            backoff_factor=0.1,
-            backoff_jitter=0.1,
-            status_forcelist=(500, 502, 503, 504),
-            allowed_methods=("GET", "HEAD"),
-            raise_on_status=False,
-        )
-        timeout = urllib3.Timeout(connect=3, read=30)
-        return urllib3.PoolManager(maxsize=64, retries=retries, timeout=timeout)
+    def _connections(self) -> Connections:
+        return Connections(self.presigner.base)
 
     @cached_property
     def _s3(self) -> "S3Client":
@@ -166,38 +155,30 @@ class S3Objects:
 
     def get(self, key: str) -> Object | None:
         """Return a small object whole, or None."""
-        answer = self._request("GET", key)
-        return None if answer is None else Object(_head(answer.headers), answer.data)
+        answer = self._fetch("GET", key)
+        return None if answer is None else Object(_head(answer.headers), answer.content)
 
     def head(self, key: str) -> Head | None:
         """Return what is known of an object, or None."""
-        answer = self._request("HEAD", key)
+        answer = self._fetch("HEAD", key)
         return None if answer is None else _head(answer.headers)
+
+    def _fetch(self, method: str, key: str) -> Answer | None:
+        try:
+            answer = self._connections.fetch(method, self.presigner.url(method, key, seconds=_READ_SECONDS))
+        except OSError as error:
+            _unavailable(method, error)
+        return answer if _found(method, answer.status) else None
 
     def read(self, key: str) -> Iterator[bytes]:
         """Yield an object's bytes in pieces; raise LookupError where there is none."""
-        answer = self._request("GET", key, stream=True)
-        if answer is None:
-            raise LookupError(key)
         try:
-            yield from answer.stream(_CHUNK)
-        except urllib3.exceptions.HTTPError as error:
-            _unavailable("GetObject", error)
-        finally:
-            answer.release_conn()
-
-    def _request(self, method: str, key: str, *, stream: bool = False) -> urllib3.BaseHTTPResponse | None:
-        url = self.presigner.url(method, key, seconds=_READ_SECONDS)
-        try:
-            answer = self._http.request(method, url, preload_content=not stream)
-        except urllib3.exceptions.HTTPError as error:
-            _unavailable(f"{method} of an object", error)
-        if answer.status == 404:  # noqa: PLR2004
-            answer.drain_conn()
-            return None
-        if answer.status != 200:  # noqa: PLR2004
-            _unavailable(f"{method} of an object", f"status {answer.status}")
-        return answer
+            status, pieces = self._connections.stream(self.presigner.url("GET", key, seconds=_READ_SECONDS))
+            if not _found("GET", status):
+                raise LookupError(key)
+            yield from pieces
+        except OSError as error:
+            _unavailable("GET", error)
 
     def put(
         self,
@@ -283,17 +264,19 @@ class S3Objects:
                     yield Multipart(found["Key"], found["UploadId"], found["Initiated"])
 
 
+def _found(method: str, status: int) -> bool:
+    if status not in (200, 404):
+        _unavailable(method, f"status {status}")
+    return status == 200  # noqa: PLR2004
+
+
 def _head(headers: Mapping[str, str]) -> Head:
     prefix = "x-amz-meta-"
     return Head(
         size=int(headers.get("content-length", 0)),
         etag=headers.get("etag", ""),
         content_type=headers.get("content-type", OCTETS),
-        metadata={
-            name.lower().removeprefix(prefix): value
-            for name, value in headers.items()
-            if name.lower().startswith(prefix)
-        },
+        metadata={name.removeprefix(prefix): value for name, value in headers.items() if name.startswith(prefix)},
     )
 
 

@@ -9,17 +9,17 @@ Invariants:
   `blobs.register` and `blobs.hold`, after the digest was compared.
 * `data/<upload id>` is created only if absent, so bytes under a key never change, whatever is repeated.
 * State moves by compare-and-set: of two requests on one session, one goes on and the other is told the range.
-* Memory: one part being filled and one under way to S3; parts above 16 MiB are kept on disk meanwhile.
+* Memory: one part being filled and two under way to S3; parts above 16 MiB are kept on disk meanwhile.
 * The hash is carried from request to request within a process. Where it was lost (another instance took over, or
   another algorithm is named at the end) the bytes are read back and hashed before they show.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from tempfile import SpooledTemporaryFile
+from io import BytesIO
 from threading import Lock
-from typing import IO, Protocol, cast
+from typing import IO, Protocol
 
 import orjson
 
@@ -35,6 +35,7 @@ from chalicelib.store.objects import ConditionFailedError, MultipartGoneError
 
 _READ = 1 << 20
 _CHECKPOINT = 16
+_UNDER_WAY = 2
 _CARRIED_HASHES = 1024
 
 
@@ -159,8 +160,9 @@ class _Receiver:
         self._saved = session
         self._content = content
         self._key = layout.data(session.id)
-        self._sending: Future[str] | None = None
-        self._part = _new_part(session.tail)
+        self._sending: deque[Future[str]] = deque()
+        self._part = _new_part(self._number())
+        self._part.write(session.tail)
 
     def take_all(self, body: Body) -> None:
         """Take the whole body."""
@@ -173,32 +175,33 @@ class _Receiver:
                 self._send_part()
 
     def _number(self) -> int:
-        return len(self.session.etags) + 1 + (self._sending is not None)
+        return len(self.session.etags) + 1 + len(self._sending)
 
     def _send_part(self) -> None:
-        """Hand the part that is full to the pool, after the one before has arrived."""
+        """Hand the part that is full to the pool, once there is room for it."""
         number = self._number()
         if number > oci.MAX_PARTS:
             raise RegistryError(ErrorCode.SIZE_INVALID, f"a blob has at most {oci.LARGEST_BLOB} bytes", status=413)
-        self._arrive()
+        self._arrive(_UNDER_WAY - 1)
         if not self.session.multipart:
             self.session = replace(self.session, multipart=self._content.objects.begin(self._key))
-        part, self._part = self._part, _new_part(b"")
-        self._sending = self._content.pool.submit(self._put_part, number, part)
+        part, self._part = self._part, _new_part(number + 1)
+        self._sending.append(self._content.pool.submit(self._put_part, number, part))
         if number % _CHECKPOINT == 0:
             self._save(b"")
 
-    def _put_part(self, number: int, part: "SpooledTemporaryFile[bytes]") -> str:
+    def _put_part(self, number: int, part: IO[bytes]) -> str:
         with part:
             part.seek(0)
-            # Bytes are sent faster than a file, but only parts of the first size are in memory anyway.
-            body = part.read() if oci.part_size(number) <= oci.FIRST_PART else cast("IO[bytes]", part)
+            # Bytes are sent faster than a file.
+            body = part.getvalue() if isinstance(part, BytesIO) else part
             return self._content.objects.put_part(self._key, self.session.multipart, number, body)
 
-    def _arrive(self) -> None:
-        if self._sending is not None:
-            sending, self._sending = self._sending, None
-            self.session = replace(self.session, etags=(*self.session.etags, sending.result()))
+    def _arrive(self, left: int = 0) -> None:
+        """Wait until no more than `left` parts are under way."""
+        while len(self._sending) > left:
+            etag = self._sending.popleft().result()
+            self.session = replace(self.session, etags=(*self.session.etags, etag))
 
     def _save(self, tail: bytes) -> None:
         self._arrive()
@@ -228,8 +231,8 @@ class _Receiver:
 
     def undo(self) -> None:
         """Forget what this request brought; the session stays as it was last saved."""
-        if self._sending is not None:
-            self._sending.exception()
+        for sending in self._sending:
+            sending.exception()
         if self.session.multipart != self._saved.multipart:
             self._content.objects.abort(self._key, self.session.multipart)
 
@@ -242,10 +245,13 @@ class _Receiver:
             self._content.objects.delete(layout.upload(self.session.id))
 
 
-def _new_part(content: bytes) -> "SpooledTemporaryFile[bytes]":
-    part: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(max_size=oci.FIRST_PART)  # noqa: SIM115 - lives on
-    part.write(content)
-    return part
+def _new_part(number: int) -> IO[bytes]:
+    """Return room for a part: in memory, or on disk where it may become large."""
+    if oci.part_size(number) <= oci.FIRST_PART:
+        return BytesIO()
+    from tempfile import TemporaryFile  # noqa: PLC0415 - costs a cold start, and few layers come here
+
+    return TemporaryFile()
 
 
 @dataclass(frozen=True, slots=True)

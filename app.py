@@ -1,0 +1,42 @@
+"""The Lambda handlers: Chalice in front of the dispatch that the local server shares. A table, no logic."""
+
+from typing import Any
+
+from chalice.app import Chalice, CloudWatchEvent, Rate, Response
+
+from chalicelib.api.dispatch import dispatch
+from chalicelib.api.lambda_event import ACCEPT_ANYTHING, accepting_anything, to_chalice, to_request
+from chalicelib.config import Settings
+from chalicelib.jobs import abandoned_uploads
+from chalicelib.services import build
+
+METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]
+
+
+class Registry(Chalice):
+    """A Chalice application that takes every request: refusing is the registry's business."""
+
+    def __call__(self, event: Any, context: Any) -> dict[str, Any]:
+        """Answer an event of API Gateway."""
+        return super().__call__(accepting_anything(event), context)
+
+
+app = Registry(app_name="roadstead")
+app.api.binary_types = [ACCEPT_ANYTHING]
+settings = Settings.from_env()
+services = build(settings)
+
+
+@app.route("/", methods=METHODS, content_types=[ACCEPT_ANYTHING])
+@app.route("/{proxy+}", methods=METHODS, content_types=[ACCEPT_ANYTHING])
+def registry() -> Response:
+    """Answer every path of the stage."""
+    assert app.current_request is not None
+    request = to_request(app.current_request.to_original_event(), settings.public_url)
+    return Response(**to_chalice(dispatch(services, request)))
+
+
+@app.schedule(Rate(1, unit=Rate.HOURS))
+def drop_abandoned_uploads(event: CloudWatchEvent) -> None:  # noqa: ARG001 - the hour is all it says
+    """Drop uploads that nobody went on with."""
+    abandoned_uploads.run(services)

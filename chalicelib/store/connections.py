@@ -1,0 +1,118 @@
+"""Kept-alive HTTP connections to one S3 address, for reads.
+
+Why not urllib3, which boto3 brings along: its import alone is a fifth of a cold start's budget, and a pull needs
+nothing of it but this (docs/decisions/003).
+
+Invariants:
+* Only GET and HEAD, which may be repeated: a connection that the other side had closed is replaced at once, an
+  error or a 5xx answer is tried again after a random, growing pause, `_ATTEMPTS` times in all.
+* A connection is used by one thread at a time and returns to the pool only when its answer was read to the end.
+"""
+
+import random
+import ssl
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from urllib.parse import urlsplit
+
+_ATTEMPTS = 4
+_FIRST_PAUSE = 0.1
+_TIMEOUT = 30
+_IDLE = 64
+_CHUNK = 1 << 20
+_SERVER_ERROR = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+class Connections:
+    """A pool of connections; `address` is `scheme://host:port`, with or without a path."""
+
+    def __init__(self, address: str) -> None:
+        parts = urlsplit(address)
+        self._secure = parts.scheme == "https"
+        self._host = parts.netloc
+        # Appending and popping are atomic; the last one used is the likeliest to be alive.
+        self._idle: deque[HTTPConnection] = deque(maxlen=_IDLE)
+
+    def fetch(self, method: str, url: str) -> Answer:
+        """Return the answer to a request; raise OSError where there was none after all attempts."""
+        connection, response = self._send(method, url)
+        content = response.read()
+        self._idle.append(connection)
+        return Answer(response.status, _headers(response), content)
+
+    def stream(self, url: str) -> tuple[int, Iterator[bytes]]:
+        """Return the status of a GET and the body in pieces, which raise OSError where it ends early."""
+        connection, response = self._send("GET", url)
+        return response.status, self._pieces(connection, response)
+
+    def _pieces(self, connection: HTTPConnection, response: HTTPResponse) -> Iterator[bytes]:
+        expected = int(response.headers.get("content-length", 0))
+        try:
+            while piece := response.read(_CHUNK):
+                expected -= len(piece)
+                yield piece
+        except HTTPException as error:
+            raise OSError(str(error)) from error
+        finally:
+            if expected:
+                connection.close()
+            else:
+                self._idle.append(connection)
+        if expected:
+            raise OSError("the body ended early")
+
+    def _send(self, method: str, url: str) -> tuple[HTTPConnection, HTTPResponse]:
+        parts = urlsplit(url)
+        target = f"{parts.path}?{parts.query}"
+        for attempt in range(_ATTEMPTS):
+            sent = self._try(method, target)
+            if sent is not None and (sent[1].status < _SERVER_ERROR or attempt == _ATTEMPTS - 1):
+                return sent
+            if sent is not None:
+                sent[0].close()
+            time.sleep(_FIRST_PAUSE * 2**attempt * random.random())  # noqa: S311 - spreads load, hides nothing
+        raise OSError(f"no answer from {self._host}")
+
+    def _try(self, method: str, target: str) -> tuple[HTTPConnection, HTTPResponse] | None:
+        """Send on an idle connection, or on a new one; return None where that one failed."""
+        while True:
+            connection, idle = self._connection()
+            try:
+                connection.request(method, target)
+                return connection, connection.getresponse()
+            except (OSError, HTTPException):
+                connection.close()
+                if not idle:
+                    return None
+
+    def _connection(self) -> tuple[HTTPConnection, bool]:
+        try:
+            return self._idle.pop(), True
+        except IndexError:
+            return self._new(), False
+
+    def _new(self) -> HTTPConnection:
+        if self._secure:
+            return HTTPSConnection(self._host, timeout=_TIMEOUT, context=self._tls)
+        return HTTPConnection(self._host, timeout=_TIMEOUT)
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context()
+
+
+def _headers(response: HTTPResponse) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in response.getheaders()}
