@@ -9,7 +9,6 @@ Invariants:
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import uuid
@@ -20,7 +19,8 @@ from urllib.parse import parse_qs
 from nacl.signing import SigningKey
 
 from chalicelib.api import tokens
-from chalicelib.api.http import Request, Response, challenge, json_response
+from chalicelib.api.endpoints import Call, Endpoint
+from chalicelib.api.http import TOKEN_PATH, Request, Response, challenge, json_response
 from chalicelib.oci.digests import CANONICAL
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository
@@ -74,7 +74,7 @@ def _principal(services: Services, scheme: str, credentials: str) -> Principal:
         raise RegistryError(ErrorCode.UNAUTHORIZED, "use Basic or Bearer authentication")
     try:
         text = base64.b64decode(credentials.strip(), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise RegistryError(ErrorCode.UNAUTHORIZED, "the Basic credentials are not readable") from error
     name, _, password = text.partition(":")
     return _log_in(services, name, password)
@@ -90,8 +90,9 @@ def _log_in(services: Services, name: str, password: str) -> Principal:
     return Principal(name, administrator=True)
 
 
-def token(services: Services, request: Request) -> Response:
+def token(call: Call) -> Response:
     """Issue a token for the scopes that are asked for: GET with Basic credentials or none, or POST with a form."""
+    services, request = call.services, call.request
     if request.method == "POST":
         form = _form(request)
         principal = _password_grant(services, form)
@@ -117,9 +118,9 @@ def token(services: Services, request: Request) -> Response:
 
 
 def _form(request: Request) -> dict[str, list[str]]:
-    content = request.body.read(_LONGEST_FORM)
+    content = request.read(_LONGEST_FORM)
     try:
-        return parse_qs(content.decode(), max_num_fields=100)
+        return parse_qs((content or b"").decode(), max_num_fields=100)
     except ValueError as error:
         raise RegistryError(
             ErrorCode.UNSUPPORTED, "send an HTML form: grant_type=password&...", status=400
@@ -174,3 +175,9 @@ def _upload_signature(services: Services, ticket: UploadTicket, expiry: int) -> 
     key = hashlib.sha256(b"roadstead upload " + services.settings.signing_key).digest()
     text = f"{ticket.repository}\n{ticket.id}\n{ticket.algorithm}\n{expiry}"
     return hmac.digest(key, text.encode(), "sha256").hex()[:40]
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint("", "GET", TOKEN_PATH, None, token),
+    Endpoint("", "POST", TOKEN_PATH, None, token),
+)

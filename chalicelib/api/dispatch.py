@@ -8,9 +8,9 @@ import re
 from dataclasses import replace
 from functools import cache
 
-from chalicelib.api import auth
-from chalicelib.api.http import TOKEN_PATH, Request, Response, error_response
-from chalicelib.api.registry import ENDPOINTS, Call, Endpoint
+from chalicelib.api import auth, registry
+from chalicelib.api.endpoints import Call, Endpoint
+from chalicelib.api.http import Request, Response, error_response
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository
 from chalicelib.policy.access import CATALOG, Grant
@@ -22,33 +22,50 @@ COMMON_HEADERS = {
     "Docker-Distribution-Api-Version": "registry/2.0",
     "X-Content-Type-Options": "nosniff",
 }
+ENDPOINTS: tuple[Endpoint, ...] = (*registry.ENDPOINTS, *auth.ENDPOINTS)
 _NOWHERE = Repository("")
 
 
 def dispatch(services: Services, request: Request) -> Response:
     """Answer a request; whatever goes wrong is an error document."""
     try:
-        response = _handle(services, request)
+        return complete(_handle(services, request), request)
     except RegistryError as error:
-        response = error_response(error, request)
+        return refuse(error, request)
     except Exception:
         log.exception("request %s failed: %s %s", request.id, request.method, request.path)
-        response = error_response(RegistryError(ErrorCode.UNKNOWN), request)
+        return refuse(RegistryError(ErrorCode.UNKNOWN), request)
+
+
+def refuse(error: RegistryError, request: Request) -> Response:
+    """Return the answer to a refused request."""
+    return complete(error_response(error, request), request)
+
+
+def complete(response: Response, request: Request) -> Response:
+    """Return the response with the headers that every answer has."""
     return replace(response, headers={**COMMON_HEADERS, "X-Request-Id": request.id, **response.headers})
 
 
 def _handle(services: Services, request: Request) -> Response:
-    if request.path == TOKEN_PATH and request.method in ("GET", "POST"):
-        return auth.token(services, request)
+    if not request.base_url:
+        raise RegistryError(ErrorCode.UNSUPPORTED, "the Host header is not a host", status=400)
     endpoint, name, argument = route(request.method, request.path)
+    repository = _repository(services, request, name)
     if endpoint.action is None:
-        repository = Repository.parse(name) if name else _NOWHERE
         return endpoint.handler(Call(services, request, repository, argument, Grant()))
-    # Who may not come in does not learn which names are well formed.
-    resource = f"repository:{name}" if name else CATALOG
+    resource = f"repository:{repository}" if name else CATALOG
     grant = auth.authorise(services, request, resource, endpoint.action)
-    repository = Repository.parse(name) if name else _NOWHERE
     return endpoint.handler(Call(services, request, repository, argument, grant))
+
+
+def _repository(services: Services, request: Request, name: str) -> Repository:
+    try:
+        return Repository.parse(name) if name else _NOWHERE
+    except RegistryError:
+        # Who may not come in does not learn which names are well formed.
+        auth.authenticate(services, request)
+        raise
 
 
 def route(method: str, path: str) -> tuple[Endpoint, str, str]:

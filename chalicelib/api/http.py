@@ -2,7 +2,8 @@
 
 Invariants:
 * Header names of a request are lower case; several lines of one header are joined by a comma.
-* `path` is decoded once. `base_url` is the address by which the client reached the registry.
+* `path` is decoded once, and every text can be encoded again. `base_url` is the address by which the client
+  reached the registry, or "" where its Host header is not one.
 * Every refusal is the specification's error document; a 401 below `/v2` carries the challenge, which names the
   scope where the request had one, and never an error: some clients give up on a challenge with an error.
 """
@@ -20,6 +21,7 @@ from chalicelib.store.uploads import Body
 JSON = "application/json"
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 TOKEN_PATH = "/service/token"
+_READ = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,15 @@ class Request:
         """Return the Content-Length, or None where the body is chunked or absent."""
         text = self.headers.get("content-length", "")
         return int(text) if text.isascii() and text.isdecimal() else None
+
+    def read(self, limit: int) -> bytes | None:
+        """Return the whole body, or None where it has more than `limit` bytes."""
+        if (self.length or 0) > limit:
+            return None
+        content = bytearray()
+        while len(content) <= limit and (piece := self.body.read(_READ)):
+            content += piece
+        return bytes(content) if len(content) <= limit else None
 
     def parameter(self, name: str) -> str:
         """Return the first value of a query parameter, or ""."""

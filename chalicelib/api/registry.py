@@ -8,10 +8,8 @@ Invariants:
 Specification: OCI Distribution 1.1 and its development version (`tag` on push by digest, `digest-algorithm`).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from chalicelib.api import auth
+from chalicelib.api.endpoints import Call, Endpoint
 from chalicelib.api.http import Request, Response, json_response
 from chalicelib.oci import manifests as oci_manifests
 from chalicelib.oci import uploads as oci_uploads
@@ -20,8 +18,7 @@ from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository, Tag, parse_reference
 from chalicelib.oci.pages import PageRequest, next_link, page_link
 from chalicelib.oci.uploads import Event
-from chalicelib.policy.access import Action, Grant
-from chalicelib.services import Services
+from chalicelib.policy.access import Action
 from chalicelib.store import blobs, layout, manifests, uploads
 from chalicelib.store.objects import OCTETS
 from chalicelib.store.uploads import Chunk, Session
@@ -29,32 +26,6 @@ from chalicelib.store.uploads import Chunk, Session
 MAX_TAGS = 50
 # S3's smallest part: chunks of this size become parts one to one.
 CHUNK_MIN_LENGTH = str(oci_uploads.MIN_PART)
-_READ = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request that was routed and authorised; `argument` is the last part of its path."""
-
-    services: Services
-    request: Request
-    repository: Repository
-    argument: str
-    grant: Grant
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One row: the specification's number, the request, the right it needs and who answers it.
-
-    `action` None marks URLs that carry their own signature, and those that anyone with an account may call.
-    """
-
-    id: str
-    method: str
-    path: str
-    action: Action | None
-    handler: Callable[[Call], Response]
 
 
 def get_root(call: Call) -> Response:
@@ -153,14 +124,11 @@ def put_manifest(call: Call) -> Response:
 
 
 def _read_manifest(request: Request) -> bytes:
-    """Return the body, if it is not larger than a manifest may be; the parser refuses what is."""
     limit = oci_manifests.MAX_MANIFEST
-    if (request.length or 0) > limit:
+    content = request.read(limit)
+    if content is None:
         raise RegistryError(ErrorCode.MANIFEST_INVALID, f"a manifest has at most {limit} bytes", status=413)
-    content = bytearray()
-    while len(content) <= limit and (piece := request.body.read(_READ)):
-        content += piece
-    return bytes(content)
+    return content
 
 
 def _extra_tags(request: Request) -> tuple[Tag, ...]:
@@ -288,8 +256,8 @@ def get_referrers(call: Call) -> Response:
     """List the manifests whose subject is this digest (end-12)."""
     subject = Digest.parse(call.argument)
     artifact_type = call.request.parameter("artifactType")
-    last = call.request.parameter("last")
-    found = manifests.referrers(call.services.content, call.repository, subject, artifact_type, last)
+    request = PageRequest.parse(call.request.query)
+    found = manifests.referrers(call.services.content, call.repository, subject, artifact_type, request.last)
     headers = {"OCI-Filters-Applied": "artifactType"} if artifact_type else {}
     if found.next:
         path = f"/v2/{call.repository}/referrers/{subject}"

@@ -176,7 +176,7 @@ def _descriptor(entry: object, where: str) -> Descriptor:
     size = entry.get("size")
     if type(size) is not int or not 0 <= size <= MAX_CONTENT:
         _invalid(f"{where}.size must be a whole number of bytes")
-    urls = entry.get("urls") or []
+    urls = _or_default(entry.get("urls"), [])
     if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
         _invalid(f"{where}.urls must be a list of URLs")
     media_type = _text(entry, "mediaType", where)
@@ -195,17 +195,22 @@ def _digest(value: object, where: str) -> Digest:
 
 
 def _annotations(document: Mapping[str, Any]) -> Mapping[str, str]:
-    value = document.get("annotations") or {}
+    value = _or_default(document.get("annotations"), {})
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         _invalid("annotations must map names to texts")
     return value
 
 
 def _text(document: Mapping[str, Any], name: str, where: str = "") -> str:
-    value = document.get(name) or ""
+    value = _or_default(document.get(name), "")
     if not isinstance(value, str):
         _invalid(f"{where + '.' if where else ''}{name} must be a text")
     return value
+
+
+def _or_default(value: Any, default: Any) -> Any:
+    """Return `default` for a field that is missing or null; anything else must have the right type."""
+    return default if value is None else value
 
 
 def _invalid(message: str, *, status: int = 0) -> NoReturn:

@@ -7,6 +7,7 @@ Invariants:
 Specification: OCI Distribution 1.1, "Listing Tags" (end-8b) and RFC 8288.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -15,6 +16,8 @@ from urllib.parse import urlencode
 from chalicelib.oci.errors import ErrorCode, RegistryError
 
 LARGEST = 1000
+# Every name, tag and digest of a listing; the entry itself may be gone by now.
+_LAST = re.compile(r"[A-Za-z0-9._/-]{0,255}", re.ASCII)
 T = TypeVar("T")
 
 
@@ -35,13 +38,18 @@ class PageRequest:
 
     @classmethod
     def parse(cls, query: Mapping[str, Sequence[str]]) -> "PageRequest":
-        """Return what `n` and `last` ask for; raise UNSUPPORTED (400) where `n` is not a number."""
+        """Return what `n` and `last` ask for; raise UNSUPPORTED (400) where they are no number and no name."""
         text = (query.get("n") or [""])[0]
         if text and not (text.isascii() and text.isdecimal()):
             raise RegistryError(ErrorCode.UNSUPPORTED, "n is the number of entries wanted: 0 or more", status=400)
+        last = (query.get("last") or [""])[0]
+        if not _LAST.fullmatch(last):
+            raise RegistryError(
+                ErrorCode.UNSUPPORTED, "last is the last entry of the page before: a name or a tag", status=400
+            )
         # int() of a huge number takes quadratic time; five digits are beyond LARGEST anyway.
         size = min(int(text[:5]), LARGEST) if text else LARGEST
-        return cls(size, (query.get("last") or [""])[0])
+        return cls(size, last)
 
 
 def next_link(path: str, query: Mapping[str, object]) -> Mapping[str, str]:

@@ -11,6 +11,7 @@ Invariants:
 
 import asyncio
 import logging
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -23,10 +24,10 @@ import orjson
 from aiohttp import web
 from aiohttp.client_exceptions import ClientError
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
-from chalicelib.api.dispatch import COMMON_HEADERS, dispatch
-from chalicelib.api.http import JSON, Request, Response, error_response
+from chalicelib.api.dispatch import COMMON_HEADERS, dispatch, refuse
+from chalicelib.api.http import JSON, Request, Response
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.server.downloads import Downloads
 from chalicelib.server.log import AccessLog, Line
@@ -43,6 +44,8 @@ _BODY_BUFFER = 1 << 20
 # A client that sends nothing for this long is gone; its thread is needed.
 _STALLED_SECONDS = 60.0
 _MAX_FIELD = 16_384
+_HOST = re.compile(r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?", re.ASCII)
+_ABSOLUTE = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 
 class StreamedBody:
@@ -81,6 +84,15 @@ class StreamedBody:
 
 class _Protocol(RequestHandler):
     """aiohttp's connection, with refusals in the registry's form."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; where they break the body of the request under way, tell its reader, who would wait for more."""
+        super().data_received(data)
+        request = self._current_request
+        broken = any(isinstance(message, _ErrInfo) for message, _ in self._messages)
+        if broken and request is not None and not request.content.is_eof():
+            request.content.set_exception(HttpProcessingError(message="malformed body"))
+            self.close()
 
     def handle_error(
         self,
@@ -142,7 +154,7 @@ class Door:
         try:
             return await self.downloads.answer(request, asked)
         except RegistryError as error:
-            return _to_response(error_response(error, asked))
+            return _to_response(refuse(error, asked))
 
     async def _dispatch(self, asked: Request) -> Response:
         loop = asyncio.get_running_loop()
@@ -150,13 +162,13 @@ class Door:
 
 
 def _to_request(request: web.BaseRequest, body: StreamedBody, public_url: str) -> Request:
-    path, _, query = request.raw_path.partition("?")
+    path, _, query = _target(request).partition("?")
     names = {name.lower() for name in request.headers}
     return Request(
         method=request.method,
-        path=unquote(path, errors="replace"),
-        query=parse_qs(query, keep_blank_values=True, errors="replace"),
-        headers={name: ", ".join(request.headers.getall(name)) for name in names},
+        path=unquote(_text(path), errors="replace"),
+        query=parse_qs(_text(query), keep_blank_values=True, errors="replace"),
+        headers={name: _text(", ".join(request.headers.getall(name))) for name in names},
         body=body,
         base_url=public_url or _address(request),
         id=uuid.uuid4().hex,
@@ -165,8 +177,21 @@ def _to_request(request: web.BaseRequest, body: StreamedBody, public_url: str) -
 
 def _address(request: web.BaseRequest) -> str:
     """Return how the client reached this server; a proxy in front tells by X-Forwarded-Proto."""
+    host = _text(request.headers.get("host", ""))
+    if not _HOST.fullmatch(host):
+        return ""
     scheme = request.headers.get("x-forwarded-proto", request.scheme).partition(",")[0].strip()
-    return f"{'https' if scheme == 'https' else 'http'}://{request.host}"
+    return f"{'https' if scheme == 'https' else 'http'}://{host}"
+
+
+def _target(request: web.BaseRequest) -> str:
+    """Return path and query, also of a target in absolute form (RFC 9112, section 3.2.2)."""
+    return _ABSOLUTE.sub("", request.raw_path) or "/"
+
+
+def _text(received: str) -> str:
+    """Return what was received as text that can be encoded: bytes that are not UTF-8 are replaced."""
+    return received.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _to_response(response: Response) -> web.Response:
@@ -190,6 +215,8 @@ async def start(
         max_line_size=_MAX_FIELD,
         read_bufsize=_BODY_BUFFER,
         keepalive_timeout=75,
+        # The bytes that were sent are the content, whatever Content-Encoding says of them.
+        auto_decompress=False,
     )
     runner = web.ServerRunner(server)
     await runner.setup()

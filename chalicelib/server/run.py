@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import fcntl
 import logging
 import signal
@@ -24,6 +25,9 @@ from chalicelib.store import bucket
 log = logging.getLogger(__name__)
 
 _CLEAN_SECONDS = 3600
+# mallopt(3): setting it also stops glibc from raising it as blocks are freed.
+_M_MMAP_THRESHOLD = -3
+_MAPPED_FROM = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,14 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def _return_memory_at_once() -> None:
+    """Let glibc map each part of an upload by itself: freed ones would otherwise stay with this process."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM)
+
+
 async def _serve(settings: Settings, options: Options, fresh: bool) -> None:
+    _return_memory_at_once()
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)

@@ -117,7 +117,7 @@ class ObjectStore(Protocol):
     def begin(self, key: str) -> str:
         """Begin a multipart upload and return its id."""
 
-    def put_part(self, key: str, multipart: str, number: int, content: bytes | IO[bytes]) -> str:
+    def put_part(self, key: str, multipart: str, number: int, content: IO[bytes]) -> str:
         """Write part `number` (from 1) and return its entity tag; raise MultipartGoneError."""
 
     def complete(self, key: str, multipart: str, etags: Sequence[str]) -> None:
@@ -230,7 +230,7 @@ class S3Objects:
         with _s3_errors("CreateMultipartUpload"):
             return self._s3.create_multipart_upload(Bucket=self.bucket, Key=key, ContentType=OCTETS)["UploadId"]
 
-    def put_part(self, key: str, multipart: str, number: int, content: bytes | IO[bytes]) -> str:
+    def put_part(self, key: str, multipart: str, number: int, content: IO[bytes]) -> str:
         """Write part `number` (from 1) and return its entity tag; raise MultipartGoneError."""
         with _s3_errors("UploadPart"):
             return self._s3.upload_part(

@@ -193,9 +193,8 @@ class _Receiver:
     def _put_part(self, number: int, part: IO[bytes]) -> str:
         with part:
             part.seek(0)
-            # Bytes are sent faster than a file.
-            body = part.getvalue() if isinstance(part, BytesIO) else part
-            return self._content.objects.put_part(self._key, self.session.multipart, number, body)
+            # As a file, not as bytes: botocore would copy those behind the headers.
+            return self._content.objects.put_part(self._key, self.session.multipart, number, part)
 
     def _arrive(self, left: int = 0) -> None:
         """Wait until no more than `left` parts are under way."""
