@@ -21,11 +21,12 @@ test: $(VENV)/dev ## Prove it: every test that needs only Python
 engines: $(VENV)/dev ## The storage contract on moto, ministack and SeaweedFS
 	@$(BIN)/pytest -m engines
 
-check: $(VENV)/dev ## Lint, types, tests and docs
+lint: $(VENV)/dev ## Lint and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/pytest -n auto
+
+check: lint test ## Lint, types, tests and docs
 
 fix: $(VENV)/dev ## Format, and mend what the linter can
 	@$(BIN)/ruff format .
@@ -55,4 +56,4 @@ $(VENV)/dev: $(VENV)/server
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[server,dev]'
 	@touch $@
 
-.PHONY: help run serve test engines check fix clients conformance soak bench
+.PHONY: help run serve test engines lint check fix clients conformance soak bench

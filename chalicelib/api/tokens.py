@@ -90,4 +90,8 @@ def _encode(data: bytes) -> str:
 
 
 def _decode(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    # One token has one spelling: no padding, no loose bits (RFC 7515, section 2).
+    if _encode(data) != text:
+        raise ValueError
+    return data

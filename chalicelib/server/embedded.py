@@ -28,6 +28,8 @@ from chalicelib.store import bucket
 _HOST = "127.0.0.1"
 _PORTS = ("s3", "master", "volume", "filer")
 _START_SECONDS = 60
+_IDENTITIES = "identities.json"
+_LOG = "log.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def start(settings: Settings, folder: Path) -> Embedded:
     )
     service = Embedded(pointed, guardian)
     try:
-        _wait(service, home / "log.txt")
+        _wait(service, home / _LOG)
     except BaseException:
         service.stop()
         raise
@@ -109,36 +111,10 @@ def _launch(home: Path, keys: Mapping[str, str], ports: Mapping[str, int]) -> "s
         "credentials": [{"accessKey": keys["access_key"], "secretKey": keys["secret_key"]}],
         "actions": ["Admin"],
     }
-    config = home / "identities.json"
-    private_file(config, lambda: json.dumps({"identities": [identity]}))
-    command = [
-        _program(),
-        f"-logdir={home}",
-        "-alsologtostderr=false",
-        "-stderrthreshold=3",
-        "server",
-        f"-dir={home / 'data'}",
-        f"-ip={_HOST}",
-        f"-ip.bind={_HOST}",
-        *(f"-{name}.port={ports[name]}" for name in _PORTS),
-        *(f"-{name}.port.grpc={ports[f'{name}.grpc']}" for name in _PORTS),
-        "-s3",
-        f"-s3.config={config}",
-        "-s3.port.iceberg=0",
-        "-s3.port.lance=0",
-        "-s3.autoCreateBucket=false",
-        "-filer",
-        "-master.telemetry=false",
-        # It is alone: nobody else can win the election that it waits for at each start.
-        "-master.electionTimeout=500ms",
-        "-master.heartbeatInterval=100ms",
-        "-master.volumeSizeLimitMB=1024",
-        "-volume.max=10000",
-        "-volume.preStopSeconds=0",
-    ]
-    with (home / "log.txt").open("wb") as log:
+    private_file(home / _IDENTITIES, lambda: json.dumps({"identities": [identity]}))
+    with (home / _LOG).open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - the program that came with this package
-            [sys.executable, "-m", "chalicelib.server.guardian", *command],
+            [sys.executable, "-m", "chalicelib.server.guardian", *_command(home, ports)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -152,6 +128,34 @@ def _launch(home: Path, keys: Mapping[str, str], ports: Mapping[str, int]) -> "s
                 "GOMEMLIMIT": "400MiB",
             },
         )
+
+
+def _command(home: Path, ports: Mapping[str, int]) -> list[str]:
+    return [
+        _program(),
+        f"-logdir={home}",
+        "-alsologtostderr=false",
+        "-stderrthreshold=3",
+        "server",
+        f"-dir={home / 'data'}",
+        f"-ip={_HOST}",
+        f"-ip.bind={_HOST}",
+        *(f"-{name}.port={ports[name]}" for name in _PORTS),
+        *(f"-{name}.port.grpc={ports[f'{name}.grpc']}" for name in _PORTS),
+        "-s3",
+        f"-s3.config={home / _IDENTITIES}",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-s3.autoCreateBucket=false",
+        "-filer",
+        "-master.telemetry=false",
+        # It is alone: nobody else can win the election that it waits for at each start.
+        "-master.electionTimeout=500ms",
+        "-master.heartbeatInterval=100ms",
+        "-master.volumeSizeLimitMB=1024",
+        "-volume.max=10000",
+        "-volume.preStopSeconds=0",
+    ]
 
 
 def _program() -> str:

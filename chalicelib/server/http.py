@@ -86,7 +86,7 @@ class _Protocol(RequestHandler):
     """aiohttp's connection, with refusals in the registry's form."""
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; where they break the body of the request under way, tell its reader, who would wait for more."""
+        """Take bytes; where they break the body of the request under way, tell its reader, who would wait."""
         super().data_received(data)
         request = self._current_request
         broken = any(isinstance(message, _ErrInfo) for message, _ in self._messages)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.oci.errors import RegistryError
+from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.uploads import (
     FIRST_PART,
     LARGEST_BLOB,
@@ -36,8 +36,7 @@ def _after(state: State, event: Event) -> str:
     try:
         return step(state, event).name
     except RegistryError as error:
-        assert error.code.name == "BLOB_UPLOAD_UNKNOWN"
-        return "-"
+        return "-" if error.code is ErrorCode.BLOB_UPLOAD_UNKNOWN else error.code.name
 
 
 def test_the_transition_table() -> None:

@@ -1,0 +1,34 @@
+"""What an endpoint is: a row of a table, and the call that its handler gets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chalicelib.api.http import Request, Response
+from chalicelib.oci.names import Repository
+from chalicelib.policy.access import Action, Grant
+from chalicelib.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that was routed and authorised; `argument` is the last part of its path."""
+
+    services: Services
+    request: Request
+    repository: Repository
+    argument: str
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One row: the specification's number, the request, the right it needs and who answers it.
+
+    `action` None marks URLs that carry their own signature, and those that check credentials themselves.
+    """
+
+    id: str
+    method: str
+    path: str
+    action: Action | None
+    handler: Callable[[Call], Response]

@@ -1,0 +1,333 @@
+"""An object store in memory, and services over it: every rule of `ObjectStore`, faults on demand, each request noted.
+
+* `MemoryObjects` is one process's way to a bucket; `beside` makes another way to the same bucket, with hooks and a
+  log of its own. What is written one way is seen by all.
+* A request is: the hook `before`, the deed, the hook `after`. A hook that raises stands for S3 being out of reach
+  (`before`: nothing was done), an answer that was lost (`after`: it was done), or the end of the process.
+* `repeat` names requests that are done twice, as botocore does where an answer was lost: the second result counts.
+* Hooks run without any lock, so one may wait for another thread's request.
+"""
+
+import hashlib
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from threading import Lock
+from typing import IO, NamedTuple, ParamSpec, TypeVar
+
+from chalicelib.config import Settings
+from chalicelib.oci.digests import Digest
+from chalicelib.oci.errors import ErrorCode, RegistryError
+from chalicelib.oci.pages import LARGEST, Page
+from chalicelib.oci.uploads import MIN_PART
+from chalicelib.services import Services, assemble
+from chalicelib.store.objects import (
+    NO_METADATA,
+    OCTETS,
+    ConditionFailedError,
+    Entry,
+    Head,
+    Multipart,
+    MultipartGoneError,
+    Object,
+    ObjectStore,
+)
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+_PIECE = 1 << 20
+
+
+class Clock:
+    """A clock that moves only when it is told to."""
+
+    def __init__(self, moment: datetime = START) -> None:
+        self.moment = moment
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def advance(self, step: timedelta) -> None:
+        """Let time go by."""
+        self.moment += step
+
+
+class Asked(NamedTuple):
+    """One request: the method of `ObjectStore`, and the key or prefix."""
+
+    operation: str
+    key: str
+
+
+Hook = Callable[[str, str], None]
+
+
+def nothing(operation: str, key: str) -> None:
+    """Let a request pass."""
+
+
+def never(operation: str, key: str) -> bool:  # noqa: ARG001 - a rule has these parameters
+    """Repeat no request."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    content: bytes
+    head: Head
+    modified: datetime
+
+
+@dataclass(slots=True)
+class _Parts:
+    begun: Multipart
+    parts: dict[int, bytes] = field(default_factory=dict)
+
+
+class _Bucket:
+    """What is stored; every method is one atomic deed."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self.now = now
+        self.lock = Lock()
+        self._objects: dict[str, _Stored] = {}
+        self._keys: list[str] = []  # Sorted: the order of code points is the order of their bytes in UTF-8.
+        self._multiparts: dict[str, _Parts] = {}
+        self._ids = count(1)
+
+    def find(self, key: str) -> _Stored | None:
+        return self._objects.get(key)
+
+    def write(self, key: str, content: bytes, head: Head) -> str:
+        if key not in self._objects:
+            insort(self._keys, key)
+        self._objects[key] = _Stored(content, head, self.now())
+        return head.etag
+
+    def remove(self, key: str) -> None:
+        if self._objects.pop(key, None) is not None:
+            del self._keys[bisect_left(self._keys, key)]
+
+    def list(self, prefix: str, after: str, limit: int) -> Page[Entry]:
+        start = max(bisect_left(self._keys, prefix), bisect_right(self._keys, after))
+        found: list[Entry] = []
+        for key in self._keys[start : start + limit + 1]:
+            if not key.startswith(prefix):
+                break
+            found.append(Entry(key, self._objects[key].head.size, self._objects[key].modified))
+        return Page(tuple(found[:limit]), len(found) > limit)
+
+    def begin(self, key: str) -> str:
+        number = f"multipart-{next(self._ids)}"
+        self._multiparts[number] = _Parts(Multipart(key, number, self.now()))
+        return number
+
+    def parts(self, key: str, multipart: str) -> dict[int, bytes]:
+        found = self._multiparts.get(multipart)
+        if found is None or found.begun.key != key:
+            raise MultipartGoneError
+        return found.parts
+
+    def complete(self, key: str, multipart: str, etags: Sequence[str]) -> None:
+        parts = self.parts(key, multipart)
+        if any(number not in parts or _etag(parts[number]) != etag for number, etag in enumerate(etags, 1)):
+            raise MultipartGoneError
+        contents = [parts[number] for number in range(1, len(etags) + 1)]
+        if not contents or any(len(content) < MIN_PART for content in contents[:-1]):
+            raise RegistryError(ErrorCode.UNAVAILABLE, headers={"Retry-After": "5"})
+        if key in self._objects:
+            raise ConditionFailedError
+        whole = b"".join(contents)
+        sums = b"".join(hashlib.md5(content, usedforsecurity=False).digest() for content in contents)
+        etag = f'{_etag(sums)[:-1]}-{len(contents)}"'
+        self.write(key, whole, Head(len(whole), etag, OCTETS, NO_METADATA))
+        self.abort(key, multipart)
+
+    def abort(self, key: str, multipart: str) -> None:
+        found = self._multiparts.get(multipart)
+        if found is not None and found.begun.key == key:
+            del self._multiparts[multipart]
+
+    def unfinished(self, prefix: str) -> tuple[Multipart, ...]:
+        begun = (parts.begun for parts in self._multiparts.values() if parts.begun.key.startswith(prefix))
+        return tuple(sorted(begun, key=lambda multipart: multipart.key))
+
+    def keys(self, prefix: str) -> tuple[str, ...]:
+        return tuple(key for key in self._keys if key.startswith(prefix))
+
+
+def _etag(content: bytes) -> str:
+    return f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
+
+
+class MemoryObjects:
+    """A bucket in memory, as one process reaches it; the twin of `S3Objects`."""
+
+    def __init__(self, now: Callable[[], datetime], bucket: _Bucket | None = None) -> None:
+        self.before: Hook = nothing
+        self.after: Hook = nothing
+        self.repeat: Callable[[str, str], bool] = never
+        self.asked: list[Asked] = []
+        self._bucket = bucket or _Bucket(now)
+
+    def beside(self) -> "MemoryObjects":
+        """Return another way to the same bucket."""
+        return MemoryObjects(self._bucket.now, self._bucket)
+
+    def keys(self, prefix: str = "") -> tuple[str, ...]:
+        """Return the keys of all objects below `prefix`, without a request."""
+        with self._bucket.lock:
+            return self._bucket.keys(prefix)
+
+    def damage(self, key: str, content: bytes) -> None:
+        """Change an object's bytes behind everybody's back."""
+        with self._bucket.lock:
+            found = self._bucket.find(key)
+            if found is None:
+                raise LookupError(key)
+            self._bucket.write(key, content, replace(found.head, size=len(content)))
+
+    def _ask(self, operation: str, key: str, deed: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        self.asked.append(Asked(operation, key))
+        self.before(operation, key)
+        with self._bucket.lock:
+            result = deed(*args, **kwargs)
+        if self.repeat(operation, key):
+            with self._bucket.lock:
+                result = deed(*args, **kwargs)
+        self.after(operation, key)
+        return result
+
+    def get(self, key: str) -> Object | None:
+        """Return a small object whole, or None."""
+        found = self._ask("get", key, self._bucket.find, key)
+        return Object(found.head, found.content) if found else None
+
+    def head(self, key: str) -> Head | None:
+        """Return what is known of an object, or None."""
+        found = self._ask("head", key, self._bucket.find, key)
+        return found.head if found else None
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """Yield an object's bytes in pieces; raise LookupError where there is none."""
+        found = self._ask("read", key, self._bucket.find, key)
+        if found is None:
+            raise LookupError(key)
+        for start in range(0, len(found.content), _PIECE):
+            yield found.content[start : start + _PIECE]
+
+    def put(
+        self,
+        key: str,
+        content: bytes,
+        *,
+        content_type: str = OCTETS,
+        metadata: Mapping[str, str] = NO_METADATA,
+        if_absent: bool = False,
+        if_match: str = "",
+    ) -> str:
+        """Write an object and return its entity tag; raise ConditionFailedError."""
+        kept = {name.lower(): value for name, value in metadata.items()}
+        head = Head(len(content), _etag(content), content_type, kept)
+
+        def deed() -> str:
+            found = self._bucket.find(key)
+            stale = if_match and (found is None or found.head.etag != if_match)
+            if stale or (if_absent and found):
+                raise ConditionFailedError
+            return self._bucket.write(key, bytes(content), head)
+
+        return self._ask("put", key, deed)
+
+    def delete(self, *keys: str) -> None:
+        """Delete objects, in no particular order; absent ones are no error."""
+        for start in range(0, len(keys), LARGEST):
+            batch = keys[start : start + LARGEST]
+
+            def deed(batch: tuple[str, ...] = batch) -> None:
+                for key in batch:
+                    self._bucket.remove(key)
+
+            self._ask("delete", batch[0], deed)
+
+    def delete_if(self, key: str, etag: str) -> None:
+        """Delete an object that still has this entity tag; raise ConditionFailedError."""
+
+        def deed() -> None:
+            found = self._bucket.find(key)
+            if found is None or found.head.etag != etag:
+                raise ConditionFailedError
+            self._bucket.remove(key)
+
+        self._ask("delete_if", key, deed)
+
+    def list(self, prefix: str, *, after: str = "", limit: int = LARGEST) -> Page[Entry]:
+        """Return up to `limit` (at most 1000) objects below `prefix` whose keys follow `after`."""
+        return self._ask("list", prefix, self._bucket.list, prefix, after, min(limit, LARGEST))
+
+    def begin(self, key: str) -> str:
+        """Begin a multipart upload and return its id."""
+        return self._ask("begin", key, self._bucket.begin, key)
+
+    def put_part(self, key: str, multipart: str, number: int, content: IO[bytes]) -> str:
+        """Write part `number` (from 1) and return its entity tag; raise MultipartGoneError."""
+        part = content.read()
+
+        def deed() -> str:
+            self._bucket.parts(key, multipart)[number] = part
+            return _etag(part)
+
+        return self._ask("put_part", key, deed)
+
+    def complete(self, key: str, multipart: str, etags: Sequence[str]) -> None:
+        """Make the parts an object that was absent; raise ConditionFailedError or MultipartGoneError."""
+        self._ask("complete", key, self._bucket.complete, key, multipart, tuple(etags))
+
+    def abort(self, key: str, multipart: str) -> None:
+        """End a multipart upload and drop its parts; ended ones are no error."""
+        self._ask("abort", key, self._bucket.abort, key, multipart)
+
+    def unfinished(self, prefix: str) -> Iterator[Multipart]:
+        """Yield the multipart uploads below `prefix` that have not ended."""
+        yield from self._ask("unfinished", prefix, self._bucket.unfinished, prefix)
+
+
+class Inline(Executor):
+    """A pool that does everything at once in the caller's thread: one order, and no threads to wait for."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        """Do it now; what it raises waits in the future."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - as the pools of the standard library do
+            future.set_exception(error)
+        return future
+
+
+PASSWORD = "a password"
+SETTINGS = Settings(admin_password=PASSWORD, signing_key=bytes(32))
+_ADDRESS = "https://s3.test/"
+
+
+def locate(method: str, key: str, digest: Digest) -> str:
+    """Return a made-up URL of a key; `located` turns it back."""
+    return f"{_ADDRESS}{key}?method={method}&digest={digest}"
+
+
+def located(url: str) -> str:
+    """Return the key that a made-up URL leads to."""
+    return url.removeprefix(_ADDRESS).partition("?")[0]
+
+
+def services_over(
+    objects: ObjectStore, now: Callable[[], datetime], *, pool: Executor | None = None, settings: Settings = SETTINGS
+) -> Services:
+    """Return the services of one process over a store; a `pool` of `Inline` makes their order fixed."""
+    services = assemble(settings, objects, locate, now)
+    return services if pool is None else replace(services, content=replace(services.content, pool=pool))
