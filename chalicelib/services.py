@@ -14,8 +14,8 @@ from chalicelib.config import THROUGH_THE_SERVER, Settings
 from chalicelib.oci.digests import Digest
 from chalicelib.store.content import Content
 from chalicelib.store.objects import ObjectStore, S3Objects
+from chalicelib.store.sessions import CarriedHashes
 from chalicelib.store.signing import Credentials, Presigner
-from chalicelib.store.uploads import CarriedHashes
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

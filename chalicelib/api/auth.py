@@ -11,8 +11,9 @@ Invariants:
 import base64
 import hashlib
 import hmac
+import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import parse_qs
 
@@ -21,7 +22,6 @@ from nacl.signing import SigningKey
 from chalicelib.api import tokens
 from chalicelib.api.endpoints import Call, Endpoint
 from chalicelib.api.http import TOKEN_PATH, Request, Response, challenge, json_response
-from chalicelib.oci.digests import CANONICAL
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository
 from chalicelib.policy import access
@@ -31,6 +31,7 @@ from chalicelib.services import Services
 ADMINISTRATOR = "admin"
 _UPLOAD_SECONDS = 24 * 3600
 _LONGEST_FORM = 64 * 1024
+_STATE = re.compile(r"(?P<algorithm>[a-z0-9]{1,16})\.(?P<expiry>[0-9]{1,12})\.(?P<signature>[0-9a-f]{40})", re.ASCII)
 
 
 def authorise(services: Services, request: Request, resource: str, action: Action) -> Grant:
@@ -140,40 +141,52 @@ def _signing_key(seed: bytes) -> SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class UploadTicket:
-    """What an upload URL stands for."""
+    """What an upload URL stands for, until `expiry` (seconds since 1970)."""
 
     repository: Repository
     id: str
-    algorithm: str = CANONICAL
+    algorithm: str
+    expiry: int
 
 
-def new_ticket(repository: Repository, algorithm: str) -> UploadTicket:
-    """Return the ticket of a new upload."""
-    return UploadTicket(repository, str(uuid.uuid4()), algorithm)
+def new_ticket(services: Services, repository: Repository, algorithm: str) -> UploadTicket:
+    """Return the ticket of a new upload, good for a day."""
+    return UploadTicket(repository, str(uuid.uuid4()), algorithm, _a_day_from_now(services))
+
+
+def renewed(services: Services, ticket: UploadTicket) -> UploadTicket:
+    """Return the ticket, good for a day from now; the state must have been written now as well.
+
+    A ticket must not outlive what `jobs.abandoned_uploads` leaves of its upload, or bytes would be lost silently.
+    """
+    return replace(ticket, expiry=_a_day_from_now(services))
+
+
+def _a_day_from_now(services: Services) -> int:
+    return int(services.now().timestamp()) + _UPLOAD_SECONDS
 
 
 def upload_location(services: Services, ticket: UploadTicket) -> str:
-    """Return the URL path of an upload, good for a day from now."""
-    expiry = int(services.now().timestamp()) + _UPLOAD_SECONDS
-    state = f"{ticket.algorithm}.{expiry}.{_upload_signature(services, ticket, expiry)}"
+    """Return the URL path of an upload."""
+    state = f"{ticket.algorithm}.{ticket.expiry}.{_upload_signature(services, ticket)}"
     return f"/v2/{ticket.repository}/blobs/uploads/{ticket.id}?_state={state}"
 
 
 def check_upload(services: Services, request: Request, repository: Repository, upload_id: str) -> UploadTicket:
     """Return the ticket of an upload URL; raise BLOB_UPLOAD_UNKNOWN where it is not ours or has expired."""
-    algorithm, _, rest = request.parameter("_state").partition(".")
-    expiry, _, signature = rest.partition(".")
-    ticket = UploadTicket(repository, upload_id, algorithm)
-    if not (expiry.isascii() and expiry.isdecimal() and int(expiry[:12]) > services.now().timestamp()):
+    match = _STATE.fullmatch(request.parameter("_state"))
+    if match is None:
         raise RegistryError(ErrorCode.BLOB_UPLOAD_UNKNOWN)
-    if not hmac.compare_digest(signature.encode(), _upload_signature(services, ticket, int(expiry[:12])).encode()):
+    ticket = UploadTicket(repository, upload_id, match["algorithm"], int(match["expiry"]))
+    genuine = hmac.compare_digest(match["signature"], _upload_signature(services, ticket))
+    if not genuine or ticket.expiry <= services.now().timestamp():
         raise RegistryError(ErrorCode.BLOB_UPLOAD_UNKNOWN)
     return ticket
 
 
-def _upload_signature(services: Services, ticket: UploadTicket, expiry: int) -> str:
+def _upload_signature(services: Services, ticket: UploadTicket) -> str:
     key = hashlib.sha256(b"roadstead upload " + services.settings.signing_key).digest()
-    text = f"{ticket.repository}\n{ticket.id}\n{ticket.algorithm}\n{expiry}"
+    text = f"{ticket.repository}\n{ticket.id}\n{ticket.algorithm}\n{ticket.expiry}"
     return hmac.digest(key, text.encode(), "sha256").hex()[:40]
 
 

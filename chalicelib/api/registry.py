@@ -19,9 +19,10 @@ from chalicelib.oci.names import Repository, Tag, parse_reference
 from chalicelib.oci.pages import PageRequest, next_link, page_link
 from chalicelib.oci.uploads import Event
 from chalicelib.policy.access import Action
-from chalicelib.store import blobs, layout, manifests, uploads
+from chalicelib.store import blobs, manifests, sessions, uploads
 from chalicelib.store.objects import OCTETS
-from chalicelib.store.uploads import Chunk, Session
+from chalicelib.store.sessions import Session
+from chalicelib.store.uploads import Chunk
 
 MAX_TAGS = 50
 # S3's smallest part: chunks of this size become parts one to one.
@@ -70,21 +71,13 @@ def get_manifest(call: Call) -> Response:
 
 def head_manifest(call: Call) -> Response:
     """Say what manifest the reference names (end-3)."""
-    reference = parse_reference(call.argument)
-    stored = manifests.head(call.services.content, call.repository, reference)
+    stored = manifests.head(call.services.content, call.repository, parse_reference(call.argument))
     headers = _manifest_headers(stored)
     if _unchanged(call.request, stored.digest):
         return Response(304, {name: headers[name] for name in ("Docker-Content-Digest", "ETag")})
     if call.request.redirect_head:
-        key = _manifest_key(call.repository, reference)
-        return Response(307, {"Location": call.services.locate("HEAD", key, stored.digest), **headers})
+        return Response(307, {"Location": call.services.locate("HEAD", stored.key, stored.digest), **headers})
     return Response(200, {**headers, "Content-Length": str(stored.size)})
-
-
-def _manifest_key(repository: Repository, reference: Tag | Digest) -> str:
-    if isinstance(reference, Tag):
-        return layout.tag(repository, reference)
-    return layout.manifest(repository, reference)
 
 
 def _manifest_headers(stored: manifests.StoredManifest) -> dict[str, str]:
@@ -158,9 +151,9 @@ def post_upload(call: Call) -> Response:
     algorithm = call.request.parameter("digest-algorithm") or CANONICAL
     if wanted:
         digest = Digest.parse(wanted)
-        ticket = auth.new_ticket(call.repository, digest.algorithm)
+        ticket = auth.new_ticket(call.services, call.repository, digest.algorithm)
         return _finish(call, Session(ticket.id), digest)
-    ticket = auth.new_ticket(call.repository, supported_algorithm(algorithm))
+    ticket = auth.new_ticket(call.services, call.repository, supported_algorithm(algorithm))
     return _progress(call, ticket, 0, 202, {"OCI-Chunk-Min-Length": CHUNK_MIN_LENGTH})
 
 
@@ -179,10 +172,10 @@ def _mount(call: Call, digest: Digest) -> bool:
 def patch_upload(call: Call) -> Response:
     """Add a chunk (end-5)."""
     ticket = auth.check_upload(call.services, call.request, call.repository, call.argument)
-    session = uploads.load(call.services.content, ticket.id, Event.CHUNK)
+    session = sessions.load(call.services.content, ticket.id, Event.CHUNK)
     chunk = _chunk(call, ticket, session)
     after = uploads.append(call.services.content, call.services.hashes, session, ticket.algorithm, chunk)
-    return _progress(call, ticket, after.size, 202)
+    return _progress(call, auth.renewed(call.services, ticket), after.size, 202)
 
 
 def put_upload(call: Call) -> Response:
@@ -192,7 +185,7 @@ def put_upload(call: Call) -> Response:
     if not text:
         raise RegistryError(ErrorCode.DIGEST_INVALID, "say which blob this was: add ?digest=sha256:...")
     digest = Digest.parse(text)
-    session = uploads.load(call.services.content, ticket.id, Event.FINISH)
+    session = sessions.load(call.services.content, ticket.id, Event.FINISH)
     return _finish(call, session, digest, ticket)
 
 
@@ -214,14 +207,14 @@ def _chunk(call: Call, ticket: auth.UploadTicket | None, session: Session) -> Ch
 def get_upload(call: Call) -> Response:
     """Say how much an upload has received (end-13)."""
     ticket = auth.check_upload(call.services, call.request, call.repository, call.argument)
-    session = uploads.load(call.services.content, ticket.id, Event.STATUS)
+    session = sessions.load(call.services.content, ticket.id, Event.STATUS)
     return _progress(call, ticket, session.size, 204)
 
 
 def delete_upload(call: Call) -> Response:
     """Cancel an upload (end-14)."""
     ticket = auth.check_upload(call.services, call.request, call.repository, call.argument)
-    uploads.cancel(call.services.content, uploads.load(call.services.content, ticket.id, Event.CANCEL))
+    sessions.cancel(call.services.content, sessions.load(call.services.content, ticket.id, Event.CANCEL))
     return Response(204)
 
 

@@ -7,6 +7,7 @@ Invariants:
 * A link is made from an upload, or from a repository that the caller may read: a digest alone gives nothing.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import orjson
@@ -56,23 +57,32 @@ def register(content: Content, digest: Digest, blob: Blob) -> Blob:
     """
     record = orjson.dumps({"key": blob.key, "size": blob.size})
     for _ in range(_INDEX_ATTEMPTS):
-        try:
+        with suppress(ConditionFailedError):
             content.objects.put(layout.blob(digest), record, content_type=JSON, if_absent=True)
-        except ConditionFailedError:
-            winner = _blob(content.objects.get(layout.blob(digest)))
-            if winner is not None:
-                return _prefer(content, winner, blob)
-            # S3 answers 409 while another write of the key is under way, and that one may fail: try again.
-        else:
             return blob
+        winner = _winner(content, digest, blob)
+        if winner is not None:
+            return winner
     raise RegistryError(ErrorCode.UNAVAILABLE, headers={"Retry-After": "1"})
 
 
-def _prefer(content: Content, winner: Blob, loser: Blob) -> Blob:
+def _winner(content: Content, digest: Digest, loser: Blob) -> Blob | None:
+    """Return the bytes that the index has instead, or None where the loser should try again."""
+    found = content.objects.get(layout.blob(digest))
+    winner = _blob(found)
+    if found is None or winner is None:
+        # S3 answers 409 while another write of the key is under way, and that one may fail.
+        return None
     # The two are one where S3's answer to the first attempt was lost and botocore repeated the request.
-    if winner.key != loser.key:
+    if winner.key == loser.key:
+        return loser
+    if content.objects.head(winner.key) is not None:
         content.objects.delete(loser.key)
-    return winner
+        return winner
+    # The entry outlived its bytes: left in place, nobody could ever push the digest again.
+    with suppress(ConditionFailedError):
+        content.objects.delete_if(layout.blob(digest), found.head.etag)
+    return None
 
 
 def mount(content: Content, repository: Repository, digest: Digest, source: Repository | None) -> bool:

@@ -13,10 +13,11 @@ import random
 import ssl
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 _ATTEMPTS = 4
@@ -24,7 +25,9 @@ _FIRST_PAUSE = 0.1
 _TIMEOUT = 30
 _IDLE = 64
 _CHUNK = 1 << 20
-_SERVER_ERROR = 500
+_OK, _SERVER_ERROR = 200, 500
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,46 +51,58 @@ class Connections:
 
     def fetch(self, method: str, url: str) -> Answer:
         """Return the answer to a request; raise OSError where there was none after all attempts."""
-        connection, response = self._send(method, url)
+        return self._attempt(method, url, self._whole)
+
+    def stream(self, url: str) -> tuple[int, Iterator[bytes]]:
+        """Return the status of a GET and the body in pieces, which raise OSError where it ends early.
+
+        Only a body of status 200 is given; any other is read and dropped here.
+        """
+        return self._attempt("GET", url, self._beginning)
+
+    def _whole(self, connection: HTTPConnection, response: HTTPResponse) -> Answer:
         content = response.read()
         self._idle.append(connection)
         return Answer(response.status, _headers(response), content)
 
-    def stream(self, url: str) -> tuple[int, Iterator[bytes]]:
-        """Return the status of a GET and the body in pieces, which raise OSError where it ends early."""
-        connection, response = self._send("GET", url)
-        return response.status, self._pieces(connection, response)
+    def _beginning(self, connection: HTTPConnection, response: HTTPResponse) -> tuple[int, Iterator[bytes]]:
+        if response.status != _OK:
+            return self._whole(connection, response).status, iter(())
+        return _OK, self._pieces(connection, response)
 
     def _pieces(self, connection: HTTPConnection, response: HTTPResponse) -> Iterator[bytes]:
-        expected = int(response.headers.get("content-length", 0))
+        whole = False
         try:
             while piece := response.read(_CHUNK):
-                expected -= len(piece)
                 yield piece
+            whole = response.length in (0, None)
+            if not whole:
+                raise OSError("the body ended early")
         except HTTPException as error:
             raise OSError(str(error)) from error
         finally:
-            if expected:
-                connection.close()
-            else:
+            if whole:
                 self._idle.append(connection)
-        if expected:
-            raise OSError("the body ended early")
+            else:
+                response.close()
+                connection.close()
 
-    def _send(self, method: str, url: str) -> tuple[HTTPConnection, HTTPResponse]:
+    def _attempt(self, method: str, url: str, take: Callable[[HTTPConnection, HTTPResponse], T]) -> T:
         parts = urlsplit(url)
         target = f"{parts.path}?{parts.query}"
         for attempt in range(_ATTEMPTS):
-            sent = self._try(method, target)
-            if sent is not None and (sent[1].status < _SERVER_ERROR or attempt == _ATTEMPTS - 1):
-                return sent
-            if sent is not None:
-                sent[0].close()
+            connection, response = self._send(method, target)
+            if response is not None and (response.status < _SERVER_ERROR or attempt == _ATTEMPTS - 1):
+                try:
+                    return take(connection, response)
+                except (OSError, HTTPException):
+                    response.close()
+            connection.close()
             time.sleep(_FIRST_PAUSE * 2**attempt * random.random())  # noqa: S311 - spreads load, hides nothing
         raise OSError(f"no answer from {self._host}")
 
-    def _try(self, method: str, target: str) -> tuple[HTTPConnection, HTTPResponse] | None:
-        """Send on an idle connection, or on a new one; return None where that one failed."""
+    def _send(self, method: str, target: str) -> tuple[HTTPConnection, HTTPResponse | None]:
+        """Send on idle connections until one is alive, then on a new one; None stands for its failure."""
         while True:
             connection, idle = self._connection()
             try:
@@ -96,7 +111,7 @@ class Connections:
             except (OSError, HTTPException):
                 connection.close()
                 if not idle:
-                    return None
+                    return connection, None
 
     def _connection(self) -> tuple[HTTPConnection, bool]:
         try:

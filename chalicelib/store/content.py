@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, wait
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -26,6 +26,9 @@ class Content:
     def together(self, action: Callable[[T], R], items: Iterable[T]) -> tuple[R, ...]:
         """Do `action` on every item side by side; return the results in order or raise the first failure.
 
-        `action` must not call this again: the pool is shared, and waiting inside it for itself could block it.
+        When this returns or raises, all are done: no write goes on behind an answer. `action` must not call this
+        again: the pool is shared, and waiting inside it for itself could block it.
         """
-        return tuple(self.pool.map(action, items))
+        under_way = [self.pool.submit(action, item) for item in items]
+        wait(under_way)
+        return tuple(future.result() for future in under_way)

@@ -7,7 +7,8 @@ Invariants:
   manifest answers in the same way.
 * Bytes are hashed whenever they are read; damaged ones are never served.
 * Deleting goes in reverse: tags, then the referrer's entry, then the manifest. A tag goes only if it still names
-  the manifest at that moment.
+  the manifest at that moment. Where one client deletes the very manifest with a subject that another one pushes,
+  its entry among the referrers may be there without it, or be missing, until it is pushed or deleted again.
 
 Sparse indexes: an index may name manifests that the repository lacks as long as it holds at least one of them (a
 copy of chosen platforms), or as it names none. An index of which nothing is here is refused: no pull of it could
@@ -38,49 +39,60 @@ _PAGE_BYTES = oci.MAX_MANIFEST
 
 @dataclass(frozen=True, slots=True)
 class StoredManifest:
-    """What a repository has under a reference; `content` is empty where only the head was asked for."""
+    """What a repository has under a reference, at `key`; `content` is empty where only the head was asked for."""
 
     digest: Digest
     media_type: str
     size: int
+    key: str
     content: bytes = b""
 
 
 def get(content: Content, repository: Repository, reference: Tag | Digest) -> StoredManifest:
     """Return the manifest under a reference with its bytes; raise MANIFEST_UNKNOWN."""
-    if isinstance(reference, Tag):
-        found = content.objects.get(layout.tag(repository, reference))
-        if found is not None:
-            return _verified(found, _digest_of(found.head))
-    else:
-        found = content.objects.get(layout.manifest(repository, reference))
-        found = found or _through_tags(content, repository, reference)
-        if found is not None:
-            return _verified(found, reference)
-    raise _unknown(reference)
+    key, found = _find(content, repository, reference)
+    digest = reference if isinstance(reference, Digest) else _digest_of(found.head)
+    if not digest.matches(found.content):
+        raise RegistryError(ErrorCode.UNKNOWN, f"the stored manifest {digest} is damaged: push it again")
+    return StoredManifest(digest, found.head.content_type, found.head.size, key, found.content)
 
 
 def head(content: Content, repository: Repository, reference: Tag | Digest) -> StoredManifest:
     """Return what is known of the manifest under a reference, without its bytes; raise MANIFEST_UNKNOWN."""
+    key = _key(repository, reference)
+    found = content.objects.head(key)
+    if found is None:
+        named = _through_tags(content, repository, reference) if isinstance(reference, Digest) else None
+        if named is None:
+            raise _unknown(reference)
+        key, found = named[0], named[1].head
+    digest = reference if isinstance(reference, Digest) else _digest_of(found)
+    return StoredManifest(digest, found.content_type, found.size, key)
+
+
+def _find(content: Content, repository: Repository, reference: Tag | Digest) -> tuple[str, Object]:
+    """Return the object under a reference and its key, not yet verified; raise MANIFEST_UNKNOWN."""
+    key = _key(repository, reference)
+    found = content.objects.get(key)
+    if found is not None:
+        return key, found
+    named = _through_tags(content, repository, reference) if isinstance(reference, Digest) else None
+    if named is None:
+        raise _unknown(reference)
+    return named
+
+
+def _key(repository: Repository, reference: Tag | Digest) -> str:
     if isinstance(reference, Tag):
-        found = content.objects.head(layout.tag(repository, reference))
-        if found is not None:
-            return StoredManifest(_digest_of(found), found.content_type, found.size)
-    else:
-        found = content.objects.head(layout.manifest(repository, reference))
-        if found is None:
-            named = _through_tags(content, repository, reference)
-            found = named.head if named else None
-        if found is not None:
-            return StoredManifest(reference, found.content_type, found.size)
-    raise _unknown(reference)
+        return layout.tag(repository, reference)
+    return layout.manifest(repository, reference)
 
 
-def _through_tags(content: Content, repository: Repository, digest: Digest) -> Object | None:
+def _through_tags(content: Content, repository: Repository, digest: Digest) -> tuple[str, Object] | None:
     for tag in _tags_naming(content, repository, digest):
         found = content.objects.get(layout.tag(repository, tag))
         if found is not None and _digest_of(found.head) == digest:
-            return found
+            return layout.tag(repository, tag), found
     return None
 
 
@@ -98,12 +110,6 @@ def _tags_naming(content: Content, repository: Repository, digest: Digest) -> It
 
 def _digest_of(found: Head) -> Digest:
     return Digest.parse(found.metadata[DIGEST])
-
-
-def _verified(found: Object, digest: Digest) -> StoredManifest:
-    if not digest.matches(found.content):
-        raise RegistryError(ErrorCode.UNKNOWN, f"the stored manifest {digest} is damaged: push it again")
-    return StoredManifest(digest, found.head.content_type, found.head.size, found.content)
 
 
 def _unknown(reference: Tag | Digest) -> RegistryError:
@@ -176,9 +182,10 @@ def delete_tag(content: Content, repository: Repository, tag: Tag) -> None:
 
 def delete(content: Content, repository: Repository, digest: Digest) -> None:
     """Delete a manifest and every tag that names it; raise MANIFEST_UNKNOWN."""
-    stored = get(content, repository, digest)
+    _, found = _find(content, repository, digest)
     content.together(partial(_untag, content, repository, digest), _tags_naming(content, repository, digest))
-    subject = oci.parse(stored.content, stored.media_type).subject
+    # What is damaged can be deleted as well.
+    subject = oci.parse(found.content, found.head.content_type).subject if digest.matches(found.content) else None
     if subject:
         content.objects.delete(layout.referrer(repository, subject.digest, digest))
     content.objects.delete(layout.manifest(repository, digest))

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from types import MappingProxyType
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
+_OWN_PORTS: Mapping[str, str] = MappingProxyType({"http": ":80", "https": ":443"})
 NO_QUERY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -63,9 +64,15 @@ class Presigner:
         canonical_query = "&".join(
             f"{quote(k, safe='~')}={quote(v, safe='~')}" for k, v in sorted(parameters.items())
         )
-        request = f"{method}\n{address.path}\n{canonical_query}\nhost:{address.netloc}\n\nhost\nUNSIGNED-PAYLOAD"
+        host = _host(address)
+        request = f"{method}\n{address.path}\n{canonical_query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
         signature = _sign(credentials.secret_key, self.region, moment, request)
         return f"{address.geturl()}?{canonical_query}&X-Amz-Signature={signature}"
+
+
+def _host(address: SplitResult) -> str:
+    """Return the Host header that clients send: in lower case, without the scheme's own port."""
+    return address.netloc.lower().removesuffix(_OWN_PORTS.get(address.scheme, ""))
 
 
 def _sign(secret_key: str, region: str, moment: str, request: str) -> str:

@@ -1,42 +1,35 @@
-"""Blob uploads on S3: sessions that any instance can go on with, in bounded memory.
-
-A session's state is one object: a line of JSON, then the bytes that are too few for a part of their own. It is
-written at the end of each request, and within long ones after every `_CHECKPOINT` parts, so that after a crash the
-status is true and the upload can go on from there. A session without a state object has received nothing.
+"""Blob uploads on S3: bytes to parts, parts to a blob, in bounded memory.
 
 Invariants:
 * An upload shows only when it is whole and verified: bytes go to `data/<upload id>`, which nothing refers to until
   `blobs.register` and `blobs.hold`, after the digest was compared.
 * `data/<upload id>` is created only if absent, so bytes under a key never change, whatever is repeated.
-* State moves by compare-and-set: of two requests on one session, one goes on and the other is told the range.
 * Memory: one part being filled and two under way to S3; parts above 16 MiB are kept on disk meanwhile.
 * The hash is carried from request to request within a process. Where it was lost (another instance took over, or
   another algorithm is named at the end) the bytes are read back and hashed before they show.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from io import BytesIO
-from threading import Lock
 from typing import IO, Protocol
-
-import orjson
 
 from chalicelib.oci import uploads as oci
 from chalicelib.oci.digests import Digest, Hasher, hasher
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository
-from chalicelib.oci.uploads import Event, State
-from chalicelib.store import blobs, layout
+from chalicelib.oci.uploads import State
+from chalicelib.store import blobs, layout, sessions
 from chalicelib.store.blobs import Blob
 from chalicelib.store.content import Content
 from chalicelib.store.objects import ConditionFailedError, MultipartGoneError
+from chalicelib.store.sessions import CarriedHashes, Session
 
 _READ = 1 << 20
 _CHECKPOINT = 16
 _UNDER_WAY = 2
-_CARRIED_HASHES = 1024
 
 
 class BrokenBodyError(RegistryError):
@@ -53,102 +46,6 @@ class Body(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Return up to `size` bytes, b"" at the end; raise BrokenBodyError."""
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """An upload session as its state object tells it; `etag` is "" where there is none yet."""
-
-    id: str
-    state: State = State.OPEN
-    size: int = 0
-    multipart: str = ""
-    etags: tuple[str, ...] = ()
-    tail: bytes = field(default=b"", repr=False)
-    digest: str = ""
-    etag: str = ""
-
-    def encode(self) -> bytes:
-        """Return the state object's bytes."""
-        header = {
-            "state": self.state.value,
-            "size": self.size,
-            "multipart": self.multipart,
-            "etags": self.etags,
-            "digest": self.digest,
-        }
-        return orjson.dumps(header) + b"\n" + self.tail
-
-
-def _decode(upload_id: str, content: bytes, etag: str) -> Session:
-    header, _, tail = content.partition(b"\n")
-    fields = orjson.loads(header)
-    return Session(
-        id=upload_id,
-        state=State(fields["state"]),
-        size=fields["size"],
-        multipart=fields["multipart"],
-        etags=tuple(fields["etags"]),
-        tail=tail,
-        digest=fields["digest"],
-        etag=etag,
-    )
-
-
-def load(content: Content, upload_id: str, event: Event) -> Session:
-    """Return the session that `event` happens to; raise BLOB_UPLOAD_UNKNOWN where it is over."""
-    found = content.objects.get(layout.upload(upload_id))
-    session = Session(upload_id) if found is None else _decode(upload_id, found.content, found.head.etag)
-    # An upload in a single PUT leaves no state behind, only its bytes. PATCH and PUT need not look for them: their
-    # own write fails where they exist.
-    if found is None and event in (Event.STATUS, Event.CANCEL) and content.objects.head(layout.data(upload_id)):
-        session = replace(session, state=State.DONE)
-    oci.step(session.state, event)
-    return session
-
-
-def cancel(content: Content, session: Session) -> None:
-    """End a session and drop what it received."""
-    if session.multipart:
-        content.objects.abort(layout.data(session.id), session.multipart)
-    _save(content, Session(session.id, State.CANCELLED, etag=session.etag))
-
-
-def _save(content: Content, session: Session) -> Session:
-    """Write the state if it is still the one that was read; return it with its new entity tag."""
-    key = layout.upload(session.id)
-    try:
-        etag = content.objects.put(key, session.encode(), if_absent=not session.etag, if_match=session.etag)
-    except ConditionFailedError as error:
-        raise RegistryError(
-            ErrorCode.BLOB_UPLOAD_INVALID, "another request goes on with this upload: ask for its status", status=416
-        ) from error
-    return replace(session, etag=etag)
-
-
-class CarriedHashes:
-    """Hashes in progress, kept between the requests of a session that reach the same process."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._hashes: OrderedDict[str, tuple[int, str, Hasher]] = OrderedDict()
-
-    def keep(self, session: Session, algorithm: str, progress: Hasher) -> None:
-        """Remember the hash of the session's first `session.size` bytes."""
-        with self._lock:
-            self._hashes[session.id] = (session.size, algorithm, progress)
-            while len(self._hashes) > _CARRIED_HASHES:
-                self._hashes.popitem(last=False)
-
-    def take(self, session: Session, algorithm: str) -> Hasher | None:
-        """Return the hash of all that the session received, or None where it was lost."""
-        with self._lock:
-            size, kept, progress = self._hashes.pop(session.id, (0, "", None))
-        if not session.multipart:
-            fresh = hasher(algorithm)
-            fresh.update(session.tail)
-            return fresh
-        return progress if (size, kept) == (session.size, algorithm) else None
 
 
 class _Receiver:
@@ -204,7 +101,7 @@ class _Receiver:
 
     def _save(self, tail: bytes) -> None:
         self._arrive()
-        self.session = self._saved = _save(self._content, replace(self.session, tail=tail))
+        self.session = self._saved = sessions.save(self._content, replace(self.session, tail=tail))
 
     def settle(self) -> Session:
         """Send or keep what is left, and return the session with its new state, saved."""
@@ -241,7 +138,8 @@ class _Receiver:
         if self._saved.multipart:
             self._content.objects.abort(self._key, self._saved.multipart)
         if self._saved.etag:
-            self._content.objects.delete(layout.upload(self.session.id))
+            with suppress(ConditionFailedError):
+                self._content.objects.delete_if(layout.upload(self.session.id), self._saved.etag)
 
 
 def _new_part(number: int) -> IO[bytes]:
@@ -268,18 +166,25 @@ def append(content: Content, hashes: CarriedHashes, session: Session, algorithm:
     """
     receiver = _Receiver(content, session, hashes.take(session, algorithm))
     try:
-        receiver.take_all(chunk.body)
-        _check_size(receiver.session.size - session.size, chunk.stated)
-    except BrokenBodyError:
-        receiver.settle()
-        raise
+        _take(receiver, session, chunk)
+        settled = receiver.settle()
+    except MultipartGoneError as error:
+        raise RegistryError(ErrorCode.BLOB_UPLOAD_UNKNOWN) from error
     except BaseException:
         receiver.undo()
         raise
-    settled = receiver.settle()
     if receiver.hash:
         hashes.keep(settled, algorithm, receiver.hash)
     return settled
+
+
+def _take(receiver: _Receiver, session: Session, chunk: Chunk) -> None:
+    try:
+        receiver.take_all(chunk.body)
+    except BrokenBodyError:
+        receiver.settle()
+        raise
+    _check_size(receiver.session.size - session.size, chunk.stated)
 
 
 def _check_size(size: int, stated: int | None) -> None:
@@ -307,12 +212,15 @@ def finish(content: Content, hashes: CarriedHashes, session: Session, wanted: Wa
         receiver.take_all(chunk.body)
         _check_size(receiver.session.size - session.size, chunk.stated)
         blob = _land(content, receiver, wanted.digest)
+    except (ConditionFailedError, MultipartGoneError):
+        return _finish_again(content, receiver, wanted)
     except RegistryError as error:
         (receiver.drop if error.code is ErrorCode.DIGEST_INVALID else receiver.undo)()
         raise
     winner = blobs.register(content, wanted.digest, blob)
     blobs.hold(content, wanted.repository, wanted.digest, winner)
-    if session.etag or receiver.session.etag:
+    # The bytes themselves say that a session without state is over, unless others took their place.
+    if receiver.session.etag or winner != blob:
         done = Session(session.id, State.DONE, blob.size, digest=str(wanted.digest))
         content.objects.put(layout.upload(session.id), done.encode())
     return None
@@ -325,41 +233,74 @@ def _check_done(content: Content, session: Session, wanted: Wanted) -> None:
 
 
 def _land(content: Content, receiver: _Receiver, digest: Digest) -> Blob:
-    """Bring all bytes to their final key, verified, and return where they are."""
-    key = layout.data(receiver.session.id)
-    blob = Blob(key, receiver.session.size)
+    """Bring all bytes to their final key, verified, and return where they are.
+
+    Raise ConditionFailedError or MultipartGoneError where another request did so before.
+    """
+    blob = Blob(layout.data(receiver.session.id), receiver.session.size)
     whole = receiver.whole()
-    try:
-        if whole is not None:
-            _check(digest.matches(whole), digest)
-            content.objects.put(key, whole, if_absent=True)
-            return blob
-        if receiver.hash:
-            _check(receiver.hash.hexdigest() == digest.hex, digest)
-            receiver.complete()
-            return blob
+    if whole is not None:
+        _check(digest.matches(whole), digest)
+        content.objects.put(blob.key, whole, if_absent=True)
+        return blob
+    if receiver.hash:
+        _check(receiver.hash.hexdigest() == digest.hex, digest)
         receiver.complete()
-    except (ConditionFailedError, MultipartGoneError):
-        return _landed_before(content, receiver, digest)
-    if _hash_of(content, key, digest.algorithm) != digest.hex:
-        content.objects.delete(key)
-        _check(False, digest)
+        return blob
+    receiver.complete()
+    if _hash_of(content, blob.key, digest.algorithm) != digest.hex:
+        _drop_landed(content, receiver.session)
+        raise _mismatch(digest)
     return blob
 
 
-def _landed_before(content: Content, receiver: _Receiver, digest: Digest) -> Blob:
-    """Return the bytes that an earlier request of this session brought, if they are the ones that are wanted."""
-    key = layout.data(receiver.session.id)
+def _drop_landed(content: Content, session: Session) -> None:
+    """Delete bytes that turned out to be others, unless another request has claimed them (`_finish_again`).
+
+    Claiming and dropping both move the state that the parts were saved under, so only one of them happens.
+    """
+    try:
+        content.objects.delete_if(layout.upload(session.id), session.etag)
+    except ConditionFailedError:
+        return
+    content.objects.delete(layout.data(session.id))
+
+
+def _finish_again(content: Content, receiver: _Receiver, wanted: Wanted) -> None:
+    """End an upload whose bytes an earlier request has brought, whether that one is still at work or gone.
+
+    Raise BLOB_UPLOAD_UNKNOWN where there are no such bytes, or others.
+    """
     receiver.undo()
+    if blobs.find(content, wanted.repository, wanted.digest) is not None:
+        return
+    session = receiver.session
+    blob = _landed(content, session, wanted.digest)
+    done = Session(session.id, State.DONE, blob.size, digest=str(wanted.digest), etag=session.etag)
+    sessions.save(content, done)
+    winner = blobs.register(content, wanted.digest, blob)
+    blobs.hold(content, wanted.repository, wanted.digest, winner)
+
+
+def _landed(content: Content, session: Session, digest: Digest) -> Blob:
+    key = layout.data(session.id)
     found = content.objects.head(key)
-    if found is None or _hash_of(content, key, digest.algorithm) != digest.hex:
-        raise RegistryError(ErrorCode.BLOB_UPLOAD_UNKNOWN)
-    return Blob(key, found.size)
+    try:
+        if found is not None and _hash_of(content, key, digest.algorithm) == digest.hex:
+            return Blob(key, found.size)
+    except LookupError:
+        # Dropped while it was read.
+        pass
+    raise RegistryError(ErrorCode.BLOB_UPLOAD_UNKNOWN)
 
 
 def _check(same: bool, digest: Digest) -> None:
     if not same:
-        raise RegistryError(ErrorCode.DIGEST_INVALID, f"the content received is not {digest}: send it again")
+        raise _mismatch(digest)
+
+
+def _mismatch(digest: Digest) -> RegistryError:
+    return RegistryError(ErrorCode.DIGEST_INVALID, f"the content received is not {digest}: send it again")
 
 
 def _hash_of(content: Content, key: str, algorithm: str) -> str:
