@@ -46,6 +46,8 @@ bench: $(VENV)/dev ## Compare with docker-registry on the same delayed S3 (QUICK
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 $(VENV)/server: pyproject.toml requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Roadstead needs Python 3.11 or later: name one with PYTHON="; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the server into $(VENV) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[server]'

@@ -60,6 +60,11 @@ class Connections:
         """
         return self._attempt("GET", url, self._beginning)
 
+    def close(self) -> None:
+        """Close the idle connections; new ones are made where needed."""
+        while self._idle:
+            self._idle.pop().close()
+
     def _whole(self, connection: HTTPConnection, response: HTTPResponse) -> Answer:
         content = response.read()
         self._idle.append(connection)
