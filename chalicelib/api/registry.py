@@ -62,7 +62,7 @@ def delete_blob(call: Call) -> Response:
 
 def get_manifest(call: Call) -> Response:
     """Return the manifest's exact bytes (end-3)."""
-    stored = manifests.get(call.services.content, call.repository, parse_reference(call.argument))
+    stored = manifests.get(call.services.content, call.repository, _reference(call))
     headers = _manifest_headers(stored)
     if _unchanged(call.request, stored.digest):
         return Response(304, {name: headers[name] for name in ("Docker-Content-Digest", "ETag")})
@@ -71,13 +71,23 @@ def get_manifest(call: Call) -> Response:
 
 def head_manifest(call: Call) -> Response:
     """Say what manifest the reference names (end-3)."""
-    stored = manifests.head(call.services.content, call.repository, parse_reference(call.argument))
+    stored = manifests.head(call.services.content, call.repository, _reference(call))
     headers = _manifest_headers(stored)
     if _unchanged(call.request, stored.digest):
         return Response(304, {name: headers[name] for name in ("Docker-Content-Digest", "ETag")})
     if call.request.redirect_head:
         return Response(307, {"Location": call.services.locate("HEAD", stored.key, stored.digest), **headers})
     return Response(200, {**headers, "Content-Length": str(stored.size)})
+
+
+def _reference(call: Call) -> Tag | Digest:
+    """Return what the path refers to; a text that can name nothing is unknown, not invalid, unless it is pushed."""
+    try:
+        return parse_reference(call.argument)
+    except RegistryError as error:
+        if error.code is ErrorCode.MANIFEST_INVALID:
+            raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, detail=error.detail) from error
+        raise
 
 
 def _manifest_headers(stored: manifests.StoredManifest) -> dict[str, str]:
@@ -133,7 +143,7 @@ def _extra_tags(request: Request) -> tuple[Tag, ...]:
 
 def delete_manifest(call: Call) -> Response:
     """Delete a tag, or a manifest with all its tags (end-9)."""
-    reference = parse_reference(call.argument)
+    reference = _reference(call)
     if isinstance(reference, Tag):
         manifests.delete_tag(call.services.content, call.repository, reference)
     else:

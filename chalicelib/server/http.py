@@ -122,6 +122,10 @@ _UNPARSED: Mapping[int, RegistryError] = {
 }
 
 
+# RFC 9112, section 6.1: what is not understood must not be guessed at.
+_UNKNOWN_CODING = RegistryError(ErrorCode.UNSUPPORTED, "the one Transfer-Encoding taken is chunked", status=501)
+
+
 class _Server(web.Server):
     """aiohttp's server, making our kind of connection."""
 
@@ -149,6 +153,8 @@ class Door:
         return answer
 
     async def _answer(self, request: web.BaseRequest, asked: Request) -> web.StreamResponse:
+        if asked.headers.get("transfer-encoding", "chunked").lower() != "chunked":
+            return _to_response(refuse(_UNKNOWN_CODING, asked))
         if self.downloads is None or not self.downloads.serves(asked):
             return _to_response(await self._dispatch(asked))
         try:
