@@ -1,0 +1,1 @@
+"""The real clients matrix: unmodified clients against a running registry (`make clients`)."""
