@@ -43,6 +43,7 @@ _THREADS = 256
 _BODY_BUFFER = 1 << 20
 # A client that sends nothing for this long is gone; its thread is needed.
 _STALLED_SECONDS = 60.0
+_FINISH_SECONDS = 5.0
 _MAX_FIELD = 16_384
 _HOST = re.compile(r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?", re.ASCII)
 _ABSOLUTE = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
@@ -123,7 +124,7 @@ _UNPARSED: Mapping[int, RegistryError] = {
 
 
 # RFC 9112, section 6.1: what is not understood must not be guessed at.
-_UNKNOWN_CODING = RegistryError(ErrorCode.UNSUPPORTED, "the one Transfer-Encoding taken is chunked", status=501)
+_UNKNOWN_CODING = RegistryError(ErrorCode.UNSUPPORTED, "the one Transfer-Encoding taken is chunked", status=400)
 
 
 class _Server(web.Server):
@@ -133,17 +134,31 @@ class _Server(web.Server):
         return _Protocol(self, loop=self._loop, **self._kwargs)
 
 
-@dataclass(frozen=True, slots=True)
 class Door:
-    """The registry as an aiohttp handler."""
+    """The registry as an aiohttp handler; it knows how many requests are under way."""
 
-    services: Services
-    downloads: Downloads | None
-    access_log: AccessLog
-    threads: ThreadPoolExecutor
+    def __init__(self, services: Services, downloads: Downloads | None, access_log: AccessLog) -> None:
+        self.services = services
+        self.downloads = downloads
+        self.access_log = access_log
+        self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="request")
+        self._under_way = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request and write its line to the access log."""
+        self._under_way += 1
+        try:
+            return await self._logged(request)
+        finally:
+            self._under_way -= 1
+
+    async def quiet(self, seconds: float) -> None:
+        """Wait until no request is under way, but no longer than `seconds`."""
+        deadline = time.monotonic() + seconds
+        while self._under_way and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+
+    async def _logged(self, request: web.BaseRequest) -> web.StreamResponse:
         started = time.perf_counter()
         body = StreamedBody(request, asyncio.get_running_loop())
         asked = _to_request(request, body, self.services.settings.public_url)
@@ -212,8 +227,7 @@ async def start(
     services: Services, downloads: Downloads | None, access_log: AccessLog, address: tuple[str, int]
 ) -> "Running":
     """Listen on host and port and return what serves there; raise OSError where the address is taken."""
-    threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="request")
-    door = Door(services, downloads, access_log, threads)
+    door = Door(services, downloads, access_log)
     server = _Server(
         door.handle,
         access_log=None,
@@ -224,11 +238,11 @@ async def start(
         # The bytes that were sent are the content, whatever Content-Encoding says of them.
         auto_decompress=False,
     )
-    runner = web.ServerRunner(server)
+    runner = web.ServerRunner(server, shutdown_timeout=1)
     await runner.setup()
-    site = web.TCPSite(runner, *address, shutdown_timeout=5)
+    site = web.TCPSite(runner, *address)
     await site.start()
-    return Running(runner, threads)
+    return Running(runner, site, door)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +250,8 @@ class Running:
     """A server that listens."""
 
     runner: web.ServerRunner
-    threads: ThreadPoolExecutor
+    site: web.TCPSite
+    door: Door
 
     @property
     def port(self) -> int:
@@ -244,6 +259,8 @@ class Running:
         return int(self.runner.addresses[0][1])
 
     async def stop(self) -> None:
-        """Let requests under way finish for a few seconds, then close."""
+        """Take no new connection, let requests under way finish for a few seconds, then close."""
+        await self.site.stop()
+        await self.door.quiet(_FINISH_SECONDS)
         await self.runner.cleanup()
-        self.threads.shutdown(wait=False, cancel_futures=True)
+        self.door.threads.shutdown(wait=False, cancel_futures=True)

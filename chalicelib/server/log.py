@@ -3,6 +3,7 @@
 Invariant: no query is ever written, since presigned URLs and upload URLs are capabilities; nor is a header.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TextIO
@@ -35,7 +36,11 @@ class AccessLog:
 
     def write(self, line: Line) -> None:
         """Write one line."""
-        print(_for_machines(line) if self.json else _for_people(line), file=self.stream, flush=True)
+        text = _for_machines(line) if self.json else _for_people(line)
+        # A terminal without arrows, or one that is gone, must not cost a client its answer.
+        encoding = self.stream.encoding or "utf-8"
+        with suppress(OSError, ValueError):
+            print(text.encode(encoding, "replace").decode(encoding), file=self.stream, flush=True)
 
 
 def _for_people(line: Line) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import errno
 import fcntl
 import logging
 import signal
@@ -103,13 +104,21 @@ async def _serve(settings: Settings, options: Options, fresh: bool) -> None:
             address = (options.host, options.port)
             running = await http.start(services, downloads, AccessLog(options.out, options.json), address)
         except OSError as error:
-            raise StartError(f"port {options.port} at {options.host} is taken: choose another with PORT=") from error
+            raise StartError(_cannot_listen(options, error)) from error
         cleaning = asyncio.create_task(_clean(services))
         _greet(settings, options, running.port, fresh)
         await stopped.wait()
         _say(options, "Stopping: requests under way may finish ...")
         cleaning.cancel()
         await running.stop()
+
+
+def _cannot_listen(options: Options, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {options.port} at {options.host} is taken: choose another with PORT="
+    return (
+        f"cannot listen on port {options.port} at {options.host}: {error.strerror}. Choose others with PORT=, HOST="
+    )
 
 
 @contextlib.asynccontextmanager

@@ -5,7 +5,7 @@ On AWS the templates in `infra/` make the bucket; `roadstead run` makes its own.
 
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from chalicelib.store import layout
 
@@ -51,5 +51,9 @@ def check(s3: "S3Client", bucket: str) -> None:
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "refused")
         raise OSError(f"bucket {bucket!r} at {where}: {code}. Create it, or set ROADSTEAD_BUCKET") from error
+    except NoCredentialsError as error:
+        raise OSError(
+            "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        ) from error
     except BotoCoreError as error:
         raise OSError(f"no S3 service at {where}: {error}. Is AWS_ENDPOINT_URL_S3 right?") from error
