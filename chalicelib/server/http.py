@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote
@@ -143,20 +144,24 @@ class Door:
         self.access_log = access_log
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="request")
         self._under_way = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request and write its line to the access log."""
         self._under_way += 1
+        self._quiet.clear()
         try:
             return await self._logged(request)
         finally:
             self._under_way -= 1
+            if not self._under_way:
+                self._quiet.set()
 
     async def quiet(self, seconds: float) -> None:
         """Wait until no request is under way, but no longer than `seconds`."""
-        deadline = time.monotonic() + seconds
-        while self._under_way and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._quiet.wait(), seconds)
 
     async def _logged(self, request: web.BaseRequest) -> web.StreamResponse:
         started = time.perf_counter()

@@ -1,0 +1,1 @@
+"""Background work, over the store in memory."""

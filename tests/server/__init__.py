@@ -1,0 +1,1 @@
+"""Tests of the local server, started as a user starts it."""

@@ -1,0 +1,562 @@
+"""Requests that no client of good will sends, and what the registry answers to each; manifests are in `bad_manifests`.
+
+* A name, a tag, a digest is bad wherever it stands: each table is sent to every endpoint that takes one.
+* Where HTTP leaves a choice, the stricter one is wanted: what two parsers might read differently is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from urllib.parse import quote
+
+from tests.server.cases import (
+    CONFIG,
+    IMAGE,
+    IMAGE_TYPE,
+    LAYER,
+    MISSING,
+    OTHER,
+    REPOSITORY,
+    TAG,
+    Case,
+    Ending,
+    asking,
+    digest,
+    numbered,
+    raw,
+)
+from tests.server.running import PASSWORD
+from tests.server.wire import basic, request
+
+_HEX = "a" * 64
+_HELD = digest(LAYER)
+
+# fmt: off
+NAMES = (
+    "Library/app", "library/App", "LIBRARY", "a..b", "a/..b", "a___b", "a_-b", "a-_b", "a._b", "a.-b", "-a", "a-",
+    ".a", "a.", "_a", "a_", "a__", "a//b", "/a", "a/", "//", "a/./b", "a/../b", "..", ".", "../..", "%2e%2e", "a%2f",
+    "a%2F%2Fb", "%2e%2e%2fb", "a%252Fb", "a%00b", "%00", "a%0ab", "a%0d%0aX-Evil:%20yes", "a%09b", "a%20b", "a+b",
+    "a:b", "a@b", "a%5cb", "a~b", "a!b", "a$b", "a'b", "a%22b", "a*b", "a(b)", "a,b", "a;b=c", "a=b", "a|b", "a%7Bb",
+    "%C3%A4", "%D0%B0", "%EF%BD%81", "%D9%A1", "a%E2%80%8Bb", "a%FF", "%C0%AE%C0%AE", "%F0%9F%9A%A2", "a%CC%81",
+    "%ED%A0%80", "%", "%zz", "a%2", "%3Cscript%3E", "%24%7Bjndi:ldap:x%7D", "_blobs", "a/_b/c", "_catalog/x",
+    "A" * 64, "a" * 256, "a/" * 127 + "aa", "a/" * 150 + "a", "a" * 4000, "-" * 300, "a-" * 100, "a" * 250 + "-" * 50,
+)
+TAGS = (
+    ".hidden", "-dash", ".", "..", "...", "a%20b", "a+b", "a%00", "%00", "a%0ab", "a%0d%0ab", "a@b", "a!b", "a*", "~",
+    "%C3%A9", "%D0%B0", "%FF", "a%5cb", "%3Cscript%3E", "a" * 129, "a" * 5000, "a%22b", "a=b", "a,b", "%7B%7D",
+)
+DIGESTS = (
+    "sha256:", ":", f":{_HEX}", f"sha256:{_HEX[1:]}", f"sha256:{_HEX}a", f"sha256:{_HEX.upper()}", f"SHA256:{_HEX}",
+    f"sha256:{_HEX[1:]}g", f"sha256:{_HEX[1:]}%20", f"sha256:{_HEX}%0a", f"sha256:{_HEX}%00", f"sha512:{_HEX}",
+    f"sha512:{_HEX * 2}a", f"sha256:{_HEX * 2}", f"md5:{_HEX[:32]}", f"sha1:{_HEX[:40]}", f"sha384:{_HEX[:96]}",
+    f"blake3:{_HEX}", f"sha256+b64u:{_HEX}", f"sha256:{_HEX}:{_HEX}", f"sha256::{_HEX}", f"sha256:sha256:{_HEX}",
+    f"sha256:{'a' * 5000}", f"sha256:{'%61' * 64}a", f"%73ha256:{_HEX}0", f"sha256:{'%D9%A1' * 64}", "a:b", "tag:1",
+    "sha256:..", f"sha256:{'.' * 64}", f"sha256:-{_HEX[1:]}", f"sha256:0x{_HEX[2:]}", f"sha256: {_HEX[1:]}".replace(" ", "+"),
+    f"{'a' * 400}:{_HEX}", f"sha256.sha512:{_HEX}", f"{'a.' * 200}a:{_HEX}", "%FF:%FF",
+)
+RANGES = (
+    ("first only",         "0",                       "BLOB_UPLOAD_INVALID", 400),
+    ("no last",            "0-",                      "BLOB_UPLOAD_INVALID", 400),
+    ("no first",           "-4",                      "BLOB_UPLOAD_INVALID", 400),
+    ("dash",               "-",                       "BLOB_UPLOAD_INVALID", 400),
+    ("words",              "from-to",                 "BLOB_UPLOAD_INVALID", 400),
+    ("blanks",             "0 - 4",                   "BLOB_UPLOAD_INVALID", 400),
+    ("signs",              "+0-+4",                   "BLOB_UPLOAD_INVALID", 400),
+    ("negative",           "-1--4",                   "BLOB_UPLOAD_INVALID", 400),
+    ("fractions",          "0.0-4.0",                 "BLOB_UPLOAD_INVALID", 400),
+    ("hexadecimal",        "0x0-0x4",                 "BLOB_UPLOAD_INVALID", 400),
+    ("exponents",          "0e0-4e0",                 "BLOB_UPLOAD_INVALID", 400),
+    ("with a size",        "bytes 0-4/5",             "BLOB_UPLOAD_INVALID", 400),
+    ("with a star",        "bytes */5",               "BLOB_UPLOAD_INVALID", 400),
+    ("another unit",       "items 0-4",               "BLOB_UPLOAD_INVALID", 400),
+    ("equals",             "bytes=0-4",               "BLOB_UPLOAD_INVALID", 400),
+    ("two ranges",         "0-1,2-4",                 "BLOB_UPLOAD_INVALID", 400),
+    ("19 digits",          f"{'0' * 19}-4",           "BLOB_UPLOAD_INVALID", 400),
+    ("9000 digits",        f"0-{'9' * 9000}",         "BLOB_UPLOAD_INVALID", 400),
+    ("other digits",       "\u0660-\u0664",           "BLOB_UPLOAD_INVALID", 400),
+    ("markup",             "<b>0</b>-4",              "BLOB_UPLOAD_INVALID", 400),
+    ("a gap",              "5-9",                     "BLOB_UPLOAD_INVALID", 416),
+    ("a gap of one",       "1-5",                     "BLOB_UPLOAD_INVALID", 416),
+    ("far away",           f"{'9' * 18}-{'9' * 18}",  "BLOB_UPLOAD_INVALID", 416),
+    ("inverted",           "4-0",                     "BLOB_UPLOAD_INVALID", 416),
+    ("too long",           "0-5",                     "SIZE_INVALID",        400),
+    ("too short",          "0-3",                     "SIZE_INVALID",        400),
+    ("much too long",      f"0-{'9' * 18}",           "SIZE_INVALID",        400),
+)
+BASIC = (
+    ("wrong password",     basic("admin", "guess")),
+    ("no password",        basic("admin", "")),
+    ("wrong user",         basic("root", PASSWORD)),
+    ("no user",            basic("", PASSWORD)),
+    ("user in upper case", basic("ADMIN", "guess")),
+    ("a NUL",              basic("admin\0", "guess")),
+    ("text",               basic("\u00fc\U0001f600", "\u00fc" * 100)),
+    ("long",               basic("admin", "x" * 9000)),
+    ("no colon",           "Basic " + base64.b64encode(b"admin").decode()),
+    ("nothing",            "Basic"),
+    ("blank",              "Basic "),
+    ("not base64",         "Basic ???"),
+    ("half of base64",     "Basic YWRtaW46Z3Vlc3"),
+    ("not text",           "Basic " + base64.b64encode(b"\xff\xfe:\xff").decode()),
+    ("not ASCII",          "Basic \u00fc\u00f6"),
+    ("not UTF-8",          "Basic \udcff\udcfe"),
+    ("another scheme",     "Digest username=admin"),
+    ("an AWS signature",   "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/s3/aws4_request, Signature=x"),
+    ("no scheme",          "YWRtaW46Z3Vlc3M="),
+    ("a scheme in words",  "please let me in"),
+)
+TOKENS = ("expired", "early", "foreign", "unsigned", "hmac", "wrong_kid", "no_kid", "tampered", "truncated",
+          "no_expiry", "text_expiry", "wrong_issuer", "critical", "list_payload", "bad_actions", "bad_access")
+BEARERS = (
+    ("nothing",     "Bearer"),
+    ("blank",       "Bearer  "),
+    ("dots",        "Bearer ..."),
+    ("two dots",    "Bearer a.b.c"),
+    ("many dots",   "Bearer " + "." * 5000),
+    ("no dots",     "Bearer abc"),
+    ("not ASCII",   "Bearer \u00fc.\u00fc.\u00fc"),
+    ("not UTF-8",   "Bearer \udcff.\udcff.\udcff"),
+    ("not base64",  "Bearer !!!.!!!.!!!"),
+    ("numbers",     "Bearer MQ.MQ.MQ"),
+    ("huge",        "Bearer " + "a" * 16000),
+    ("basic's",     "Bearer YWRtaW46Z3Vlc3M="),
+)
+UPLOADS = ("tampered", "retimed", "other_algorithm", "expired", "foreign", "elsewhere", "unsigned", "other_id",
+           "odd_state", "huge_expiry", "text_signature")
+METHODS = {
+    "/v2/":                                    ("GET", "HEAD"),
+    "/v2/_catalog":                            ("GET",),
+    f"/v2/{REPOSITORY}/tags/list":             ("GET",),
+    f"/v2/{REPOSITORY}/manifests/{TAG}":       ("GET", "HEAD", "PUT", "DELETE"),
+    f"/v2/{REPOSITORY}/blobs/{_HELD}":         ("GET", "HEAD", "DELETE"),
+    f"/v2/{REPOSITORY}/blobs/uploads/":        ("POST",),
+    f"/v2/{REPOSITORY}/blobs/uploads/x":       ("GET", "PATCH", "PUT", "DELETE"),
+    f"/v2/{REPOSITORY}/referrers/{_HELD}":     ("GET",),
+    "/service/token":                          ("GET", "POST"),
+}
+ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "LINK")
+NOWHERE = (
+    "/", "//", "/v1/", "/v3/", "/v2x", "/V2/", "/v2/a", "/v2/a/b", "/v2/a/tags", "/v2/a/tags/", "/v2/tags/list",
+    "/v2/a/manifests", "/v2/a/manifests/", "/v2/manifests/x", "/v2/a/blobs/", "/v2/a/referrers/", "/v2/_catalog/x/",
+    "/v2//manifests/x", "/v2/a/tags/lists", "/v2/../v2/", "/./v2/", "/api/v2.0/projects", "/service", "/service/tokens",
+    "/favicon.ico", "/robots.txt", "/.git/config", "/../../../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd",
+    "/cgi-bin/x", "/metrics", "/debug/pprof", "/@bucket@/", "/@bucket@", "/@bucket@/blobs/x", "/@bucket@/uploads/x",
+    "/@bucket@/data/x", "/v2/#x", "/" + "a" * 9000, "/" + "a/" * 4000, "/%FF", "/v2/%00",
+)
+PAGES = (
+    ("n=-1", 400), ("n=x", 400), ("n=1.5", 400), ("n=1e3", 400), ("n=0x10", 400), ("n=%201", 400), ("n=%2B1", 400),
+    ("n=%00", 400), ("n=%D9%A1", 400), ("n=%FF", 400), ("n=1;2", 400), ("n=[]", 400), ("n=" + "9" * 9000, 200),
+    ("n=999999999999999999999", 200), ("n=0", 200), ("n=", 200), ("n=1&n=x", 200), ("n[]=1", 200), ("n=0001", 200),
+    ("last=%00", 400), ("last=a%0d%0ab", 400), ("last=" + "a" * 2000, 400), ("last=zzz", 200), ("last=", 200), ("&&&==&", 200), ("%", 200), ("a" * 9000, 200),
+)
+ARTIFACT_TYPES = ("x", "application/x", "%00", "%0d%0a", "%FF", "a" * 9000, "a&artifactType=b", "%22%3E", "*", "{}", "")
+
+# What is not HTTP, or HTTP that two readers could take for two different things.
+GARBAGE = (
+    ("words",                    b"hello registry\r\n\r\n"),
+    ("a TLS hello",              b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500) + b"\r\n\r\n"),
+    ("HTTP/2",                   b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    ("HTTP/3.5",                 b"GET /v2/ HTTP/3.5\r\nHost: x\r\n\r\n"),
+    ("HTTP/x",                   b"GET /v2/ HTTP/x\r\nHost: x\r\n\r\n"),
+    ("no path",                  b"GET HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ("a blank in the path",      b"GET /v2/ /x HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ("a NUL in the path",        b"GET /v2/\0 HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ("bytes in the path",        b"GET /v2/\xff HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ("text in the path",         "GET /v2/\u00e4 HTTP/1.1\r\nHost: x\r\n\r\n".encode()),
+    ("bytes in the query",       b"GET /v2/?\xff HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ("a star for a path",        b"GET * HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ("a relative path",          b"GET v2/ HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ("a Windows path",           b"GET \\v2\\ HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ("a broken address",         b"GET http://[::1/v2/ HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ("a method in lower case",   b"get /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ("an unknown method",        b"BREW /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ("a method of symbols",      b"G@T /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ("a huge method",            b"A" * 20_000 + b" /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ("a huge path",              b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ("a huge query",             b"GET /v2/?" + b"a=b&" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ("a huge header",            b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 70_000 + b"\r\n\r\n"),
+    ("a huge header name",       b"GET /v2/ HTTP/1.1\r\nHost: x\r\n" + b"a" * 70_000 + b": 1\r\n\r\n"),
+    ("too many headers",         b"GET /v2/ HTTP/1.1\r\nHost: x\r\n" + b"X: 1\r\n" * 1000 + b"\r\n"),
+    ("no host",                  b"GET /v2/ HTTP/1.1\r\n\r\n"),
+    ("two hosts",                b"GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
+    ("a folded header",          b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\n\r\n"),
+    ("a blank before the colon", b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX : a\r\n\r\n"),
+    ("a header without colon",   b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX\r\n\r\n"),
+    ("a header without name",    b"GET /v2/ HTTP/1.1\r\nHost: x\r\n: a\r\n\r\n"),
+    ("a NUL in a header",        b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n"),
+    ("a bare CR in a header",    b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX: a\rb\r\n\r\n"),
+    ("bare line feeds",          b"GET /v2/ HTTP/1.1\nHost: x\n\n"),
+)
+FRAMINGS = (
+    ("both lengths",             b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    ("both lengths, turned",     b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"),
+    ("two lengths",              b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"),
+    ("two equal lengths",        b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"),
+    ("a list of lengths",        b"Content-Length: 5, 5\r\n\r\nhello"),
+    ("a signed length",          b"Content-Length: +5\r\n\r\nhello"),
+    ("a negative length",        b"Content-Length: -5\r\n\r\nhello"),
+    ("a hexadecimal length",     b"Content-Length: 0x5\r\n\r\nhello"),
+    ("a length in words",        b"Content-Length: five\r\n\r\nhello"),
+    ("a length with a blank",    b"Content-Length: 5 5\r\n\r\nhello"),
+    ("a huge length",            b"Content-Length: " + b"9" * 40 + b"\r\n\r\nhello"),
+    ("no length",                b"Content-Length:\r\n\r\nhello"),
+    ("an unknown encoding",      b"Transfer-Encoding: zip\r\n\r\nhello"),
+    ("almost chunked",           b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
+    ("chunked, then not",        b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
+    ("compressed, then chunked", b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
+    ("chunked twice",            b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n"),
+    ("chunked on two lines",     b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    ("a chunk in words",         b"Transfer-Encoding: chunked\r\n\r\nfive\r\nhello\r\n0\r\n\r\n"),
+    ("a negative chunk",         b"Transfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n"),
+    ("a 0x chunk",               b"Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n"),
+    ("a huge chunk",             b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 20 + b"\r\nhello\r\n0\r\n\r\n"),
+    ("no chunk size",            b"Transfer-Encoding: chunked\r\n\r\n\r\nhello\r\n0\r\n\r\n"),
+    ("a chunk too long",         b"Transfer-Encoding: chunked\r\n\r\n4\r\nhello\r\n0\r\n\r\n"),
+    ("line feeds as chunk ends", b"Transfer-Encoding: chunked\r\n\r\n5\nhello\n0\n\n"),
+)
+# fmt: on
+
+
+def cases() -> Iterator[Case]:
+    """Return every case but those of manifests."""
+    yield from numbered("name", _names())
+    yield from numbered("tag", _tags())
+    yield from numbered("digest", _digests())
+    yield from numbered("range", _ranges())
+    yield from numbered("credentials", _credentials())
+    yield from numbered("upload-url", _upload_urls())
+    yield from numbered("blob", _blobs())
+    yield from numbered("body", _broken_bodies())
+    yield from numbered("method", _methods())
+    yield from numbered("path", _paths())
+    yield from numbered("query", _queries())
+    yield from numbered("form", _forms())
+    yield from numbered("host", _hosts())
+    yield from numbered("http", _http())
+
+
+def _names() -> Iterator[Case]:
+    typed = {"Content-Type": IMAGE_TYPE}
+    for name in NAMES:
+        yield asking(f"GET {name}", f"GET /v2/{name}/manifests/{TAG}", 400, "NAME_INVALID")
+        yield asking(f"PUT {name}", f"PUT /v2/{name}/manifests/{TAG}", 400, "NAME_INVALID", headers=typed, body=IMAGE)
+        yield asking(f"POST {name}", f"POST /v2/{name}/blobs/uploads/", 400, "NAME_INVALID")
+        yield asking(f"HEAD {name}", f"HEAD /v2/{name}/blobs/{MISSING}", 400, "NAME_INVALID")
+        yield asking(
+            f"mount {name}",
+            f"POST /v2/{REPOSITORY}/blobs/uploads/?mount={MISSING}&from={quote(name, safe='%')}",
+            400,
+            "NAME_INVALID",
+        )
+        nobody = asking(
+            f"nobody {name}", f"GET /v2/{name}/tags/list", 401, "UNAUTHORIZED", headers={"Authorization": ""}
+        )
+        yield replace(nobody, headers=("www-authenticate",))
+    whole = "a" * 255
+    yield asking("255", f"GET /v2/{whole}/tags/list", 404, "NAME_UNKNOWN")
+    yield asking("255 with the host", f"POST /v2/{whole}/blobs/uploads/", 400, "NAME_INVALID")
+    yield asking("255 with the host", f"PUT /v2/{whole}/manifests/x", 400, "NAME_INVALID", headers=typed, body=IMAGE)
+    room = 255 - len("registry.test") - 1
+    yield asking("just too long", f"POST /v2/{'a' * (room + 1)}/blobs/uploads/", 400, "NAME_INVALID")
+    yield asking("just fits", f"POST /v2/{'a' * room}/blobs/uploads/", 202)
+    yield asking("an encoded slash", f"GET /v2/{quote(REPOSITORY, safe='')}/manifests/{TAG}", 200)
+    yield asking("words of the paths", "GET /v2/blobs/tags/uploads/manifests/list/tags/list", 404, "NAME_UNKNOWN")
+
+
+def _tags() -> Iterator[Case]:
+    for tag in TAGS:
+        target = f"/v2/{REPOSITORY}/manifests/{tag}"
+        yield asking(f"PUT {tag}", f"PUT {target}", 400, "MANIFEST_INVALID", body=IMAGE)
+        for method in ("GET", "HEAD", "DELETE"):
+            yield asking(f"{method} {tag}", f"{method} {target}", 404, "MANIFEST_UNKNOWN")
+        target = f"/v2/{REPOSITORY}/manifests/{digest(IMAGE)}?tag=ok&tag={quote(tag, safe='%')}"
+        yield asking(f"tag={tag}", f"PUT {target}", 400, "MANIFEST_INVALID", body=IMAGE)
+    many = "&".join(f"tag=t{number}" for number in range(51))
+    yield asking("51 tags", f"PUT /v2/{REPOSITORY}/manifests/{digest(IMAGE)}?{many}", 414, "UNSUPPORTED", body=IMAGE)
+    yield asking(
+        "an empty tag=", f"PUT /v2/{REPOSITORY}/manifests/{digest(IMAGE)}?tag=", 400, "MANIFEST_INVALID", body=IMAGE
+    )
+
+
+def _digests() -> Iterator[Case]:
+    for text in DIGESTS:
+        in_query = quote(text, safe="%:")
+        lines = (
+            f"GET /v2/{REPOSITORY}/blobs/{text}",
+            f"HEAD /v2/{REPOSITORY}/blobs/{text}",
+            f"DELETE /v2/{REPOSITORY}/blobs/{text}",
+            f"GET /v2/{REPOSITORY}/manifests/{text}",
+            f"PUT /v2/{REPOSITORY}/manifests/{text}",
+            f"DELETE /v2/{REPOSITORY}/manifests/{text}",
+            f"GET /v2/{REPOSITORY}/referrers/{text}",
+            f"POST /v2/{REPOSITORY}/blobs/uploads/?digest={in_query}",
+            f"POST /v2/{REPOSITORY}/blobs/uploads/?mount={in_query}",
+            f"PUT @upload@&digest={in_query}",
+        )
+        for line in lines:
+            yield asking(line, line, 400, "DIGEST_INVALID", body=IMAGE if line.startswith("P") else b"")
+    for algorithm in ("md5", "SHA256", "sha", "sha256:", "%00", "%FF", "a" * 5000):
+        line = f"POST /v2/{REPOSITORY}/blobs/uploads/?digest-algorithm={algorithm}"
+        yield asking(line, line, 400, "DIGEST_INVALID")
+    yield asking("no digest", "PUT @upload@", 400, "DIGEST_INVALID", body=LAYER)
+    yield asking("an empty digest", "PUT @upload@&digest=", 400, "DIGEST_INVALID", body=LAYER)
+
+
+def _ranges() -> Iterator[Case]:
+    for name, text, code, status in RANGES:
+        sent = {"Content-Range": text}
+        yield asking(f"PATCH {name}", "PATCH @upload@", status, code, headers=sent, body=b"hello")
+        yield asking(
+            f"PUT {name}", f"PUT @upload@&digest={digest(b'hello')}", status, code, headers=sent, body=b"hello"
+        )
+        line = f"POST /v2/{REPOSITORY}/blobs/uploads/?digest={digest(b'hello')}"
+        yield asking(f"POST {name}", line, status, code, headers=sent, body=b"hello")
+    # `received` is an upload that has five bytes already.
+    for text, code, status in (
+        ("0-4", "BLOB_UPLOAD_INVALID", 416),
+        ("4-8", "BLOB_UPLOAD_INVALID", 416),
+        ("6-10", "BLOB_UPLOAD_INVALID", 416),
+        ("5-4", "BLOB_UPLOAD_INVALID", 416),
+        ("5-10", "SIZE_INVALID", 400),
+    ):
+        case = asking(
+            f"after five bytes {text}",
+            "PATCH @received@",
+            status,
+            code,
+            headers={"Content-Range": text},
+            body=b"hello",
+        )
+        yield replace(case, headers=("location", "range") if status == 416 else ())
+    chunked = {"Content-Range": "0-9", "Transfer-Encoding": "chunked"}
+    yield asking(
+        "fewer chunked bytes", "PATCH @upload@", 400, "SIZE_INVALID", headers=chunked, body=b"5\r\nhello\r\n0\r\n\r\n"
+    )
+    chunked = {"Content-Range": "0-3", "Transfer-Encoding": "chunked"}
+    yield asking(
+        "more chunked bytes", "PATCH @upload@", 400, "SIZE_INVALID", headers=chunked, body=b"5\r\nhello\r\n0\r\n\r\n"
+    )
+
+
+def _credentials() -> Iterator[Case]:
+    sent = [*BASIC, *BEARERS, *((name, f"Bearer @token_{name}@") for name in TOKENS)]
+    for name, value in sent:
+        for line in ("GET /v2/", f"GET /v2/{REPOSITORY}/manifests/{TAG}", f"DELETE /v2/{REPOSITORY}/manifests/{TAG}"):
+            case = asking(f"{name} {line}", line, 401, "UNAUTHORIZED", headers={"Authorization": value})
+            yield replace(case, headers=("www-authenticate",))
+    for name, value in BASIC:
+        yield asking(f"token {name}", "GET /service/token", 401, "UNAUTHORIZED", headers={"Authorization": value})
+    lines = (
+        f"GET /v2/{OTHER}/tags/list",
+        f"PUT /v2/{REPOSITORY}/manifests/{TAG}",
+        f"POST /v2/{REPOSITORY}/blobs/uploads/",
+        f"DELETE /v2/{REPOSITORY}/manifests/{TAG}",
+        f"DELETE /v2/{REPOSITORY}/blobs/{_HELD}",
+        "GET /v2/_catalog",
+        f"GET /v2/{REPOSITORY}x/tags/list",
+        f"GET /v2/{REPOSITORY}/x/tags/list",
+    )
+    for line in lines:
+        case = asking(f"pull only {line}", line, 401, "UNAUTHORIZED", headers={"Authorization": "Bearer @pull_only@"})
+        yield replace(case, headers=("www-authenticate",))
+
+
+def _upload_urls() -> Iterator[Case]:
+    for name in UPLOADS:
+        for method in ("GET", "PATCH", "PUT", "DELETE"):
+            body = LAYER if method in ("PATCH", "PUT") else b""
+            query = f"&digest={_HELD}" if method == "PUT" else ""
+            yield asking(
+                f"{name} {method}", f"{method} @upload_{name}@{query}", 404, "BLOB_UPLOAD_UNKNOWN", body=body
+            )
+    for name in ("ended", "cancelled"):
+        for method in ("GET", "PATCH", "DELETE"):
+            body = LAYER if method == "PATCH" else b""
+            yield asking(f"{name} {method}", f"{method} @{name}@", 404, "BLOB_UPLOAD_UNKNOWN", body=body)
+    yield asking("cancelled PUT", f"PUT @cancelled@&digest={_HELD}", 404, "BLOB_UPLOAD_UNKNOWN", body=LAYER)
+    yield asking("ended PUT of another", f"PUT @ended@&digest={digest(CONFIG)}", 404, "BLOB_UPLOAD_UNKNOWN")
+    yield asking("ended PUT again", f"PUT @ended@&digest={_HELD}", 201)
+    without = {"Authorization": ""}
+    yield asking("no credentials needed", "GET @upload@", 204, headers=without)
+    yield asking(
+        "not a bearer of other rights",
+        f"GET /v2/{REPOSITORY}/tags/list?@state@",
+        401,
+        "UNAUTHORIZED",
+        headers=without,
+    )
+
+
+def _blobs() -> Iterator[Case]:
+    """Content that is not what it is called, in every way there is to send it."""
+    wrong, right = digest(b"something else"), digest(LAYER)
+    chunked = {"Transfer-Encoding": "chunked"}
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(LAYER), LAYER)
+    whole = f"POST /v2/{REPOSITORY}/blobs/uploads/?digest="
+    for name in (wrong, digest(LAYER + b"\n"), digest(b""), digest(b"something else", "sha512")):
+        yield asking(f"POST {name}", whole + name, 400, "DIGEST_INVALID", body=LAYER)
+        yield asking(f"POST chunked {name}", whole + name, 400, "DIGEST_INVALID", headers=chunked, body=body)
+        yield asking(f"PUT {name}", f"PUT @upload@&digest={name}", 400, "DIGEST_INVALID", body=LAYER)
+        yield asking(
+            f"PUT chunked {name}", f"PUT @upload@&digest={name}", 400, "DIGEST_INVALID", headers=chunked, body=body
+        )
+        yield asking(f"PATCH, PUT {name}", f"PUT @received@&digest={name}", 400, "DIGEST_INVALID")
+        yield asking(
+            f"PATCH, PUT the rest {name}", f"PUT @received@&digest={name}", 400, "DIGEST_INVALID", body=LAYER
+        )
+        large = f"PUT @received_much@&digest={name}"
+        yield asking(f"in parts {name}", large, 400, "DIGEST_INVALID", body=LAYER)
+    yield asking("an empty body", whole + right, 400, "DIGEST_INVALID")
+    yield asking("the right one again", whole + right, 201, body=LAYER)
+    yield asking("the right one in chunks", whole + right, 201, headers=chunked, body=body)
+    for encoding in ("gzip", "deflate", "br", "identity", "x"):
+        sent = {"Content-Encoding": encoding}
+        yield asking(f"{encoding} is the client's business", whole + right, 201, headers=sent, body=LAYER)
+    yield asking("GET a missing blob", f"GET /v2/{REPOSITORY}/blobs/{MISSING}", 404, "BLOB_UNKNOWN")
+    yield asking("GET another's blob", f"GET /v2/{OTHER}/blobs/{right}", 404, "BLOB_UNKNOWN")
+    yield asking("HEAD another's blob", f"HEAD /v2/{OTHER}/blobs/{right}", 404, "BLOB_UNKNOWN")
+    yield asking("DELETE a missing blob", f"DELETE /v2/{REPOSITORY}/blobs/{MISSING}", 404, "BLOB_UNKNOWN")
+    yield asking("GET a manifest as a blob", f"GET /v2/{REPOSITORY}/blobs/{digest(IMAGE)}", 404, "BLOB_UNKNOWN")
+    yield asking("GET a blob as a manifest", f"GET /v2/{REPOSITORY}/manifests/{right}", 404, "MANIFEST_UNKNOWN")
+    yield asking("GET another's manifest", f"GET /v2/{OTHER}/manifests/{digest(IMAGE)}", 404, "MANIFEST_UNKNOWN")
+    yield asking("mount a missing blob", f"POST /v2/{OTHER}/blobs/uploads/?mount={MISSING}&from={REPOSITORY}", 202)
+
+
+def _broken_bodies() -> Iterator[Case]:
+    """Bodies that end before, or go on after, their stated end."""
+    begun = {
+        "PATCH": "@upload@",
+        "PUT": f"@upload@&digest={_HELD}",
+        "POST": f"/v2/{REPOSITORY}/blobs/uploads/?digest={_HELD}",
+    }
+    admin = {"Authorization": "@admin@"}
+    for method, target in begun.items():
+        short = request(method, target, {**admin, "Content-Length": "100"}, LAYER)
+        cut = request(method, target, {**admin, "Transfer-Encoding": "chunked"}, b"ff\r\n" + LAYER)
+        unended = request(method, target, {**admin, "Transfer-Encoding": "chunked"}, b"5\r\nhello\r\n")
+        for name, sent in (("short", short), ("cut in a chunk", cut), ("no last chunk", unended)):
+            case = Case(f"{method} {name}", (sent,), 400, "BLOB_UPLOAD_INVALID", method)
+            yield replace(case, ending=Ending.FINISHED)
+            yield replace(case, id=f"{case.id}, gone", status=0, ending=Ending.GONE)
+        late = (unended, b"zz\r\n\r\n")
+        yield Case(f"{method} a broken chunk, later", late, 400, "BLOB_UPLOAD_INVALID", method)
+    typed = {**admin, "Content-Type": IMAGE_TYPE, "Content-Length": str(len(IMAGE) + 1)}
+    short = request("PUT", f"/v2/{REPOSITORY}/manifests/{TAG}", typed, IMAGE)
+    case = Case("PUT manifest short", (short,), 400, "BLOB_UPLOAD_INVALID", "PUT")
+    yield replace(case, ending=Ending.FINISHED)
+    yield replace(case, id=f"{case.id}, gone", status=0, ending=Ending.GONE)
+    form = request("POST", "/service/token", {"Content-Length": "100"}, b"grant_type=password")
+    case = Case("POST form short", (form,), 400, "BLOB_UPLOAD_INVALID", "POST")
+    yield replace(case, ending=Ending.FINISHED)
+    typed["Content-Length"] = str(len(IMAGE) - 1)
+    more = request("PUT", f"/v2/{REPOSITORY}/manifests/{TAG}", typed, IMAGE)
+    yield Case("more than stated", (more,), 400, "UNSUPPORTED", "PUT", parsed=False)
+    yield asking("a body on GET", "GET /v2/", 200, headers={"Content-Length": "5"}, body=b"hello")
+    yield asking(
+        "a body on DELETE",
+        f"DELETE /v2/{REPOSITORY}/manifests/nothing",
+        404,
+        "MANIFEST_UNKNOWN",
+        headers={"Content-Length": "5"},
+        body=b"hello",
+    )
+
+
+def _methods() -> Iterator[Case]:
+    for path, offered in METHODS.items():
+        for method in ALL_METHODS:
+            if method not in offered:
+                case = asking(f"{method} {path}", f"{method} {path}", 405, "UNSUPPORTED")
+                yield replace(case, headers=("allow",))
+    yield Case("CONNECT", (b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n",), 404, "UNSUPPORTED")
+
+
+def _paths() -> Iterator[Case]:
+    for path in NOWHERE:
+        yield asking(path, f"GET {path}", 404, "UNSUPPORTED")
+    yield asking("the whole address", "GET http://registry.test/v2/", 200)
+
+
+def _queries() -> Iterator[Case]:
+    for query, status in PAGES:
+        for path in (f"/v2/{REPOSITORY}/tags/list", "/v2/_catalog"):
+            yield asking(f"{path}?{query}", f"GET {path}?{query}", status, "" if status == 200 else "UNSUPPORTED")
+    for artifact_type in ARTIFACT_TYPES:
+        line = f"GET /v2/{REPOSITORY}/referrers/{digest(IMAGE)}?artifactType={artifact_type}"
+        yield asking(line, line, 200)
+    for last in ("%00", "a%0d%0ab", "a" * 3000):
+        line = f"GET /v2/{REPOSITORY}/referrers/{digest(IMAGE)}?last={last}"
+        yield asking(line, line, 400, "UNSUPPORTED")
+    for scope in (
+        "x",
+        ":",
+        "::",
+        "repository",
+        "repository:",
+        "repository::pull",
+        "repository:a:fly",
+        "%00",
+        "%FF",
+        "a" * 9000,
+        "registry:catalog:*",
+        "repository:A:pull",
+        "repository:a:pull,pull,*",
+    ):
+        yield asking(f"scope={scope}", f"GET /service/token?scope={scope}", 200)
+
+
+def _forms() -> Iterator[Case]:
+    forms = (
+        ("nothing", b"", 400, "UNSUPPORTED"),
+        ("JSON", json.dumps({"grant_type": "password"}).encode(), 400, "UNSUPPORTED"),
+        ("bytes", b"\xff\xfe" * 100, 400, "UNSUPPORTED"),
+        ("another grant", b"grant_type=refresh_token&refresh_token=x", 400, "UNSUPPORTED"),
+        ("two grants", b"grant_type=password&grant_type=password", 400, "UNSUPPORTED"),
+        ("too many fields", b"a=b&" * 1000, 400, "UNSUPPORTED"),
+        ("no user", b"grant_type=password", 401, "UNAUTHORIZED"),
+        ("wrong password", b"grant_type=password&username=admin&password=guess", 401, "UNAUTHORIZED"),
+        ("bytes as password", b"grant_type=password&username=admin&password=%FF%00", 401, "UNAUTHORIZED"),
+    )
+    for name, body, status, code in forms:
+        yield asking(name, "POST /service/token", status, code, headers={"Authorization": ""}, body=body)
+    huge = b"grant_type=password&username=admin&password=" + b"x" * 1_000_000
+    yield asking("huge", "POST /service/token", 400, "UNSUPPORTED", headers={"Authorization": ""}, body=huge)
+
+
+def _hosts() -> Iterator[Case]:
+    """Hosts that are none: the answer must not build an address of them."""
+    for host in ("[::1", 'a"b', "a b", "a/b", "a@b", "a\\b", "<x>", "\udcff", "x:port", "x:99999999"):
+        yield asking(host, "GET /v2/", 400, "UNSUPPORTED", headers={"Authorization": "", "Host": host})
+
+
+def _http() -> Iterator[Case]:
+    for name, sent in GARBAGE:
+        yield raw(name, sent)
+    for name, rest in FRAMINGS:
+        head = (
+            f"POST /v2/{REPOSITORY}/blobs/uploads/?digest={_HELD} HTTP/1.1\r\nHost: x\r\nAuthorization: @admin@\r\n"
+        )
+        yield raw(name, head.encode() + rest)
+    smuggled = b"0\r\n\r\nGET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"
+    line = f"POST /v2/{REPOSITORY}/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nAuthorization: @admin@\r\n".encode()
+    yield raw("a smuggled request", line + b"Content-Length: 60\r\nTransfer-Encoding: chunked\r\n\r\n" + smuggled)
+    yield asking("an upgrade", "GET /v2/", 200, headers={"Connection": "Upgrade", "Upgrade": "websocket"})
+    yield asking("HTTP/2 offered", "GET /v2/", 200, headers={"Connection": "Upgrade", "Upgrade": "h2c"})
+    yield asking("an odd expectation", "GET /v2/", 200, headers={"Expect": "a miracle"})
+    yield asking("a user agent that is no text", "GET /v2/", 200, headers={"User-Agent": "\udcff"})
+    yield asking(
+        "an Accept that is no text", f"GET /v2/{REPOSITORY}/manifests/{TAG}", 200, headers={"Accept": "\udcff"}
+    )
+    yield asking("a huge Accept", f"GET /v2/{REPOSITORY}/manifests/{TAG}", 200, headers={"Accept": "x/y," * 3000})
+    yield asking(
+        "an odd If-None-Match",
+        f"GET /v2/{REPOSITORY}/manifests/{TAG}",
+        200,
+        headers={"If-None-Match": '"\udcff", W/"x'},
+    )
+    yield Case("HTTP/1.0 without a host", (b"GET /v2/ HTTP/1.0\r\n\r\n",), 400, "UNSUPPORTED")
+    old = Case("HTTP/1.0", (b"GET /v2/ HTTP/1.0\r\nHost: x\r\n\r\n",), 401, "UNAUTHORIZED")
+    yield replace(old, headers=("www-authenticate",))

@@ -1,0 +1,41 @@
+"""S3Objects over an engine, put together as a process does it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chalicelib.config import Settings
+from chalicelib.services import build
+from chalicelib.store.objects import S3Objects
+from tests.engines import Engine, s3_client
+
+BUCKET = "contract"
+
+
+def settings(engine: Engine, bucket: str = BUCKET) -> Settings:
+    """Return the settings of a process that works on the engine."""
+    return Settings(
+        bucket=bucket,
+        region=engine.region,
+        s3_endpoint=engine.endpoint,
+        access_key=engine.access_key,
+        secret_key=engine.secret_key,
+    )
+
+
+def make_bucket(engine: Engine, bucket: str = BUCKET) -> None:
+    """Create the bucket that `settings` names."""
+    client = s3_client(engine)
+    client.create_bucket(Bucket=bucket)
+    client.close()
+
+
+@contextmanager
+def s3_objects(engine: Engine) -> Iterator[S3Objects]:
+    """Give the objects of a process of its own."""
+    objects = build(settings(engine)).content.objects
+    assert isinstance(objects, S3Objects)
+    try:
+        yield objects
+    finally:
+        for name in vars(objects).keys() & {"_connections", "_s3"}:
+            vars(objects)[name].close()
