@@ -169,16 +169,19 @@ class Door:
         asked = _to_request(request, body, self.services.settings.public_url)
         answer = await self._answer(request, asked)
         seconds = time.perf_counter() - started
-        self.access_log.write(Line(asked, answer.status, body.size, answer.content_length or 0, seconds))
+        # A body that was streamed may have ended early; one that was not is only about to be sent.
+        sent = (answer.content_length or 0) if isinstance(answer, web.Response) else answer.body_length
+        self.access_log.write(Line(asked, answer.status, body.size, sent, seconds))
         return answer
 
     async def _answer(self, request: web.BaseRequest, asked: Request) -> web.StreamResponse:
         if asked.headers.get("transfer-encoding", "chunked").lower() != "chunked":
             return _to_response(refuse(_UNKNOWN_CODING, asked))
-        if self.downloads is None or not self.downloads.serves(asked):
+        target = _target(request)
+        if self.downloads is None or not self.downloads.serves(request.method, target):
             return _to_response(await self._dispatch(asked))
         try:
-            return await self.downloads.answer(request, asked)
+            return await self.downloads.answer(request, asked, target)
         except RegistryError as error:
             return _to_response(refuse(error, asked))
 

@@ -257,13 +257,13 @@ def _land(content: Content, receiver: _Receiver, digest: Digest) -> Blob:
 def _drop_landed(content: Content, session: Session) -> None:
     """Delete bytes that turned out to be others, unless another request has claimed them (`_finish_again`).
 
-    Claiming and dropping both move the state that the parts were saved under, so only one of them happens.
+    Claiming and dropping both move the state that the parts were saved under, so only one of them happens; and
+    nobody can begin the upload again before its bytes are gone.
     """
-    try:
-        content.objects.delete_if(layout.upload(session.id), session.etag)
-    except ConditionFailedError:
-        return
-    content.objects.delete(layout.data(session.id))
+    with suppress(RegistryError, ConditionFailedError):
+        cancelled = sessions.save(content, Session(session.id, State.CANCELLED, etag=session.etag))
+        content.objects.delete(layout.data(session.id))
+        content.objects.delete_if(layout.upload(session.id), cancelled.etag)
 
 
 def _finish_again(content: Content, receiver: _Receiver, wanted: Wanted) -> None:

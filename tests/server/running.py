@@ -94,7 +94,7 @@ def launched(arguments: Sequence[str], folder: Path, variables: Mapping[str, str
         process = subprocess.Popen(
             [sys.executable, "-m", "chalicelib.cli.main", *arguments],
             cwd=ROOT,
-            env=environment(HOME=str(folder), DATA=str(folder / "data"), PORT="0", **variables),
+            env=environment(**{"HOME": str(folder), "DATA": str(folder / "data"), "PORT": "0", **variables}),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,

@@ -26,7 +26,19 @@ from chalicelib.policy.access import Action, Grant, Principal
 from chalicelib.services import Services, build
 from tests.engines import Engine
 from tests.server import bad_input, bad_manifests
-from tests.server.cases import CONFIG, IMAGE, IMAGE_TYPE, INDEX_TYPE, LAYER, OTHER, REPOSITORY, TAG, Case, Ending, digest
+from tests.server.cases import (
+    CONFIG,
+    IMAGE,
+    IMAGE_TYPE,
+    INDEX_TYPE,
+    LAYER,
+    OTHER,
+    REPOSITORY,
+    TAG,
+    Case,
+    Ending,
+    digest,
+)
 from tests.server.running import BUCKET, PASSWORD, SIGNING_KEY, Server
 from tests.server.wire import Answer, ClosedError
 

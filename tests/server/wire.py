@@ -52,7 +52,7 @@ class Wire:
 
     def __init__(self, stream: socket.socket) -> None:
         self._stream = stream
-        self._read = b""
+        self._read = bytearray()
 
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
@@ -112,22 +112,25 @@ class Wire:
     def _until(self, mark: bytes) -> bytes:
         while mark not in self._read:
             self._more()
-        found, _, self._read = self._read.partition(mark)
-        return found
+        return self._taken(self._read.index(mark) + len(mark)).removesuffix(mark)
 
     def _exactly(self, size: int) -> bytes:
         while len(self._read) < size:
             self._more()
-        found, self._read = self._read[:size], self._read[size:]
+        return self._taken(size)
+
+    def _taken(self, size: int) -> bytes:
+        found = bytes(memoryview(self._read)[:size])
+        del self._read[:size]
         return found
 
     def _more(self) -> None:
         try:
             piece = self._stream.recv(_READ)
         except ConnectionError as error:
-            raise ClosedError(self._read) from error
+            raise ClosedError(bytes(self._read)) from error
         if not piece:
-            raise ClosedError(self._read)
+            raise ClosedError(bytes(self._read))
         self._read += piece
 
 

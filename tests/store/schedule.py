@@ -9,6 +9,7 @@ import queue
 import random
 import threading
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Generic, NamedTuple, TypeVar
 
 from tests.memory import MemoryObjects
@@ -78,6 +79,33 @@ def every_order(run: Callable[[Choose], None]) -> int:
         path = walk.next_path()
         if not path:
             return runs
+
+
+def every_insertion(run: Callable[[Choose], None]) -> int:
+    """Let the second action run as a whole before each request of the first; return how many runs that took."""
+    for runs in count(1):
+        inserted = _Insertion(runs - 1)
+        run(inserted)
+        if not inserted.happened:
+            return runs
+    raise AssertionError
+
+
+class _Insertion:
+    """Chooses the first of two actions so many times, then the second until it has ended."""
+
+    def __init__(self, ahead: int) -> None:
+        self._ahead = ahead
+        self.happened = False
+
+    def __call__(self, waiting: int) -> int:
+        if waiting == 1:
+            return 0
+        if self._ahead:
+            self._ahead -= 1
+            return 0
+        self.happened = True
+        return 1
 
 
 def some_orders(run: Callable[[Choose], None], runs: int) -> None:
