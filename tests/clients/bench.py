@@ -96,6 +96,7 @@ class Bench:
     proxy: RecordingProxy = field(init=False)
     stack: ExitStack = field(default_factory=ExitStack)
     sockets: dict[str, Path] = field(default_factory=dict)
+    run_folders: dict[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.proxy = RecordingProxy(self.registry.upstream)
@@ -135,6 +136,13 @@ class Bench:
         store = self.home / "stores" / name
         store.mkdir(parents=True, exist_ok=True)
         return store
+
+    def run_folder(self, name: str) -> Path:
+        """Give the run folder of a named store; podman takes none whose path has more than 50 characters."""
+        if name not in self.run_folders:
+            short = tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True)
+            self.run_folders[name] = Path(self.stack.enter_context(short))
+        return self.run_folders[name]
 
     def socket(self, name: str) -> Path:
         """Give the socket of the daemon that keeps the named store; start it if it does not run."""

@@ -6,7 +6,6 @@
 import json
 import re
 import tarfile
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,10 +188,8 @@ class Storage:
 
     def run(self, bench: Bench, *arguments: str, store: str = "work") -> str:
         home = bench.store(store)
-        # podman takes no run folder whose path has more than 50 characters.
-        with tempfile.TemporaryDirectory(prefix="rs-") as run:
-            place = ("--storage-driver", "vfs", "--root", home / "root", "--runroot", run)
-            return bench.run(self.program, *place, *arguments).strip()
+        place = ("--storage-driver", "vfs", "--root", home / "root", "--runroot", bench.run_folder(store))
+        return bench.run(self.program, *place, *arguments).strip()
 
     def push(self, bench: Bench, image: Image, target: Reference) -> None:
         self.run(bench, "pull", "--quiet", f"oci:{image.layout}:{TAG}")

@@ -37,7 +37,7 @@ from tests.server.wire import ClosedError
 
 # Chunks that need a multipart upload of more than one part.
 _CHUNKS = (17 * MiB, 2 * MiB)
-_STRIDE = 7
+_STRIDE = 12
 _START_REQUESTS = 3
 
 
@@ -230,7 +230,7 @@ def _kill_everywhere(site: Site, phase: Phase, first: int, stride: int) -> None:
     assert tried * stride > 30, "the push is shorter than it was, or was not killed"
 
 
-@pytest.mark.parametrize(("phase", "first"), [("before", 2), ("after", 5)])
+@pytest.mark.parametrize(("phase", "first"), [("before", 2), ("after", 8)])
 def test_some_kills_lose_nothing_that_was_acknowledged(site: Site, phase: Phase, first: int) -> None:
     _kill_everywhere(site, phase, first, _STRIDE)
 
