@@ -5,9 +5,10 @@ and checksums, and keeps what it acknowledged through kill -9 (docs/decisions/00
 
 Invariants:
 * It listens on loopback only, with keys that are made at the first start and kept with mode 0600.
-* It ends when this process does, in whatever way (`guardian`).
+* It ends when this process does, in whatever way (`guardian`), and no second one starts over its data before.
 """
 
+import fcntl
 import json
 import secrets
 import shutil
@@ -19,6 +20,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from chalicelib.config import THROUGH_THE_SERVER, Settings
 from chalicelib.server.secrets import private_file
@@ -28,6 +30,7 @@ from chalicelib.store import bucket
 _HOST = "127.0.0.1"
 _PORTS = ("s3", "master", "volume", "filer")
 _START_SECONDS = 60
+_END_SECONDS = 15
 _IDENTITIES = "identities.json"
 _LOG = "log.txt"
 
@@ -51,8 +54,9 @@ def start(settings: Settings, folder: Path) -> Embedded:
     home = folder / "s3"
     (home / "data").mkdir(parents=True, exist_ok=True)
     keys = json.loads(private_file(home / "keys.json", _new_keys))
-    ports = _ports(home / "ports.json")
-    guardian = _launch(home, keys, ports)
+    with _lock(home) as lock:
+        ports = _ports(home / "ports.json")
+        guardian = _launch(home, keys, ports, lock.fileno())
     pointed = replace(
         settings,
         s3_endpoint=f"http://{_HOST}:{ports['s3']}",
@@ -68,6 +72,25 @@ def start(settings: Settings, folder: Path) -> Embedded:
         service.stop()
         raise
     return service
+
+
+def _lock(home: Path) -> IO[str]:
+    """Return a locked file once no service runs over `home`: one outlives a killed server for a second or two.
+
+    The service keeps the lock when the file is closed here. Raise OSError where one does not end.
+    """
+    file = (home / "lock").open("w")
+    deadline = time.monotonic() + _END_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                file.close()
+                raise OSError(f"another S3 service runs over {home} and does not end: end it") from error
+            time.sleep(0.1)
+        else:
+            return file
 
 
 def _new_keys() -> str:
@@ -105,7 +128,7 @@ def _free_ports(count: int) -> list[int]:
             probe.close()
 
 
-def _launch(home: Path, keys: Mapping[str, str], ports: Mapping[str, int]) -> "subprocess.Popen[bytes]":
+def _launch(home: Path, keys: Mapping[str, str], ports: Mapping[str, int], lock: int) -> "subprocess.Popen[bytes]":
     identity = {
         "name": "roadstead",
         "credentials": [{"accessKey": keys["access_key"], "secretKey": keys["secret_key"]}],
@@ -114,7 +137,8 @@ def _launch(home: Path, keys: Mapping[str, str], ports: Mapping[str, int]) -> "s
     private_file(home / _IDENTITIES, lambda: json.dumps({"identities": [identity]}))
     with (home / _LOG).open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - the program that came with this package
-            [sys.executable, "-m", "chalicelib.server.guardian", *_command(home, ports)],
+            [sys.executable, "-m", "chalicelib.server.guardian", str(lock), *_command(home, ports)],
+            pass_fds=(lock,),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
