@@ -10,7 +10,14 @@ from chalicelib.config import Settings
 
 _LISTEN = (
     click.option("--host", envvar="HOST", default="127.0.0.1", show_default=True, help="Address to listen on."),
-    click.option("--port", envvar="PORT", default=5000, show_default=True, help="Port to listen on; 0 takes any."),
+    click.option(
+        "--port",
+        envvar="PORT",
+        default=5000,
+        type=click.IntRange(0, 65535),
+        show_default=True,
+        help="Port to listen on; 0 takes any.",
+    ),
     click.option(
         "--data",
         envvar="DATA",
@@ -51,7 +58,7 @@ def _start(context: click.Context, host: str, port: int, data: Path, as_json: bo
     start = server.run if context.info_name == "run" else server.serve
     try:
         start(Settings.from_env(), options)
-    except (server.StartError, ValueError, LookupError) as error:
+    except (server.StartError, ValueError, LookupError, OSError) as error:
         raise click.ClickException(str(error)) from error
 
 

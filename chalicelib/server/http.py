@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _THREADS = 256
+_METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _BODY_BUFFER = 1 << 20
 # A client that sends nothing for this long is gone; its thread is needed.
 _STALLED_SECONDS = 60.0
@@ -143,6 +144,8 @@ class Door:
         self.downloads = downloads
         self.access_log = access_log
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="request")
+        # Apart, so that bodies that do not arrive hold up no pull.
+        self.body_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="body")
         self._under_way = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -187,7 +190,8 @@ class Door:
 
     async def _dispatch(self, asked: Request) -> Response:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.threads, dispatch, self.services, asked)
+        threads = self.body_threads if asked.method in _METHODS_WITH_BODY else self.threads
+        return await loop.run_in_executor(threads, dispatch, self.services, asked)
 
 
 def _to_request(request: web.BaseRequest, body: StreamedBody, public_url: str) -> Request:
@@ -271,4 +275,5 @@ class Running:
         await self.site.stop()
         await self.door.quiet(_FINISH_SECONDS)
         await self.runner.cleanup()
-        self.door.threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self.door.threads, self.door.body_threads):
+            threads.shutdown(wait=False, cancel_futures=True)

@@ -13,6 +13,7 @@ from chalicelib.config import Settings
 
 PASSWORD_FILE = "admin-password"
 _KEY_FILE = "signing-key"
+_KEY_BYTES = 32
 
 
 def private_file(path: Path, make: Callable[[], str]) -> str:
@@ -30,12 +31,26 @@ def private_file(path: Path, make: Callable[[], str]) -> str:
     return text
 
 
+def _signing_key(path: Path) -> bytes:
+    try:
+        key = bytes.fromhex(private_file(path, lambda: secrets.token_hex(32)))
+    except ValueError:
+        key = b""
+    if len(key) != _KEY_BYTES:
+        raise ValueError(
+            f"{path} holds no signing key: delete it to get a new one (who is logged in must do so again)"
+        )
+    return key
+
+
 def complete(settings: Settings, folder: Path) -> tuple[Settings, bool]:
-    """Return settings with every secret in place, and whether a password was made just now."""
+    """Return settings with every secret in place, and whether a password was made just now; raise ValueError."""
     folder.mkdir(parents=True, exist_ok=True)
-    key = settings.signing_key or bytes.fromhex(private_file(folder / _KEY_FILE, lambda: secrets.token_hex(32)))
+    key = settings.signing_key or _signing_key(folder / _KEY_FILE)
     if settings.admin_password:
         return replace(settings, signing_key=key), False
     fresh = not (folder / PASSWORD_FILE).exists()
     password = private_file(folder / PASSWORD_FILE, lambda: secrets.token_urlsafe(18))
+    if not password:
+        raise ValueError(f"{folder / PASSWORD_FILE} holds no password: put one in, or delete it to get a new one")
     return replace(settings, signing_key=key, admin_password=password), fresh

@@ -51,6 +51,15 @@ def begin(server: Server, repository: str) -> str:
     return answer.header("location")
 
 
+def received(server: Server, location: str) -> int:
+    """Return how many bytes an upload has, by its status; one byte looks like none, and is not asked for here."""
+    answer = server.ask("GET", location)
+    assert answer.status == 204, answer
+    first, _, last = answer.header("range").partition("-")
+    assert first == "0"
+    return int(last) + 1 if int(last) else 0
+
+
 def push_blob(server: Server, repository: str, data: bytes) -> str:
     """Push a blob in a POST and a PUT; return its digest."""
     answer = server.ask("PUT", f"{begin(server, repository)}&digest={digest(data)}", None, data)

@@ -121,3 +121,12 @@ def await_ready(server: Server) -> tuple[str, int]:
             raise StartError(f"not ready: {server.out()}{server.err()}")
         time.sleep(_POLL_SECONDS)
     return found[1], int(found[2])
+
+
+def secrets_in(server: Server) -> list[str]:
+    """Return the secrets, and the marks of signed addresses, that are in anything the server wrote."""
+    written = server.out() + server.err()
+    token = server.admin["Authorization"].removeprefix("Basic ")
+    return [
+        secret for secret in (PASSWORD, SIGNING_KEY, token, "_state=", "X-Amz-Signature", "?") if secret in written
+    ]

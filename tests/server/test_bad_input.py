@@ -25,7 +25,7 @@ from chalicelib.oci.names import Repository
 from chalicelib.policy.access import Action, Grant, Principal
 from chalicelib.services import Services, build
 from tests.engines import Engine
-from tests.server import bad_input, bad_manifests
+from tests.server import bad_http, bad_input, bad_manifests
 from tests.server.cases import (
     CONFIG,
     IMAGE,
@@ -42,7 +42,7 @@ from tests.server.cases import (
 from tests.server.running import BUCKET, PASSWORD, SIGNING_KEY, Server
 from tests.server.wire import Answer, ClosedError
 
-CASES = (*bad_input.cases(), *bad_manifests.cases())
+CASES = (*bad_input.cases(), *bad_http.cases(), *bad_manifests.cases())
 _MARK = re.compile(rb"@(\w+)@")
 _PAUSE = 0.1
 # What S3 needs for a part of its own: an upload with as much is a multipart upload.

@@ -19,7 +19,7 @@ import orjson
 import pytest
 from mypy_boto3_s3 import S3Client
 
-from tests.engines import Engine, seaweedfs
+from tests.engines import Engine
 from tests.engines.proxy import Phase, Proxy, forwarding
 from tests.server.pushing import (
     MiB,
@@ -189,9 +189,8 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with seaweedfs() as running:
-        yield running
+def engine(strict_engine: Engine) -> Engine:
+    return strict_engine
 
 
 @pytest.fixture(scope="module")

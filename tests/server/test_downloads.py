@@ -13,7 +13,7 @@ import pytest
 from mypy_boto3_s3 import S3Client
 
 from chalicelib.store.signing import Credentials, Presigner
-from tests.engines import Engine, seaweedfs
+from tests.engines import Engine
 from tests.server.pushing import MiB, content, digest, follow, image, push_blob, push_manifest
 from tests.server.relay import Relay, relaying
 from tests.server.running import BUCKET, Server, over, started
@@ -49,9 +49,8 @@ class Door:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with seaweedfs() as running:
-        yield running
+def engine(strict_engine: Engine) -> Engine:
+    return strict_engine
 
 
 @pytest.fixture(scope="module")

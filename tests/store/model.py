@@ -15,18 +15,16 @@ from chalicelib.oci import manifests
 from chalicelib.oci.digests import Digest
 from tests.store.client import Client, Document, image, index, location
 
-REPOSITORIES = ("a", "a/b", "c")
+REPOSITORIES = ("a", "a/b")
 TAGS = ("t", "u")
-CONTENTS = (b"{}", b"one", b"two", b"three")
+CONTENTS = (b"{}", b"one", b"two")
 _ONE = image(CONTENTS[0], [CONTENTS[1]])
 _TWO = image(CONTENTS[0], [CONTENTS[1], CONTENTS[2]])
 DOCUMENTS = (
     _ONE,
     _TWO,
-    image(CONTENTS[0], [CONTENTS[3]], subject=_ONE, artifactType="application/x-signature"),
-    index([_ONE]),
-    index([_ONE, _TWO]),
-    index([_TWO], subject=_ONE),
+    image(CONTENTS[0], subject=_ONE, artifactType="application/x-signature"),
+    index([_ONE, _TWO], subject=_ONE),
 )
 SUBJECT = _ONE.digest
 _PARSED = {document: manifests.parse(document.content, document.media_type) for document in DOCUMENTS}

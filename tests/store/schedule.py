@@ -133,9 +133,3 @@ class _Walk:
         while made and made[-1][0] + 1 == made[-1][1]:
             made = made[:-1]
         return [index for index, _ in made[:-1]] + [made[-1][0] + 1] if made else []
-
-
-def following(choices: Sequence[int]) -> Choose:
-    """Return a chooser that takes its choices from a list, and the first action after its end."""
-    left = iter(choices)
-    return lambda count: next(left, 0) % count

@@ -78,7 +78,7 @@ def test_a_repository_reads_back_from_the_catalog(repository: Repository) -> Non
     assert layout.catalog_name(layout.catalog(repository)) == repository.name
 
 
-@given(st.lists(repositories, max_size=8))
+@given(st.lists(repositories, max_size=4))
 def test_the_catalog_is_in_the_order_of_names_part_by_part(names: list[Repository]) -> None:
     by_key = sorted(names, key=layout.catalog)
 

@@ -8,7 +8,8 @@ import pytest
 
 from chalicelib.oci.digests import Digest
 from tests.memory import Clock, MemoryObjects
-from tests.store.client import Client, code, location, received
+from tests.store.client import Client, Pieces, code, location, received
+from tests.store.faults import Fault, Kind
 from tests.store.schedule import Action, Choose, every_insertion, every_order, interleave, some_orders
 
 MiB = 1 << 20
@@ -146,7 +147,7 @@ def test_two_requests_meet_on_a_small_upload(names: tuple[str, ...], kind: str) 
 
 
 @pytest.mark.parametrize("other", OPERATIONS)
-@pytest.mark.parametrize("name", ["PATCH", "PUT", "wrong PUT"])
+@pytest.mark.parametrize("name", ["PATCH", "wrong PUT"])
 def test_a_request_comes_between_any_two_steps_of_another_on_a_large_upload(name: str, other: str) -> None:
     every_insertion(_meet((name, other), RECEIVED["a part"]))
 
@@ -176,3 +177,96 @@ def test_three_requests_meet_on_a_small_upload(kind: str) -> None:
 def test_three_requests_meet_on_a_large_upload() -> None:
     for names in combinations_with_replacement(OPERATIONS, 3):
         some_orders(_meet(names, RECEIVED["a part"]), 3)
+
+
+# Bodies that are still coming.
+
+
+def test_a_large_chunk_whose_upload_is_cancelled_meanwhile_is_404() -> None:
+    one, two = _processes(2)
+    where = _session(one, RECEIVED["a part"])
+    body = Pieces(bytes(4 * MiB), lambda: two.ask("DELETE", where), bytes(14 * MiB))
+
+    answer = one.patch(where, body)
+
+    assert (answer.status, code(answer)) == (404, "BLOB_UPLOAD_UNKNOWN")
+    assert list(one.objects.unfinished("")) == []
+
+
+def test_a_large_chunk_whose_upload_is_ended_meanwhile_is_404() -> None:
+    one, two = _processes(2)
+    where = _session(one, RECEIVED["a part"])
+    base = b"".join(RECEIVED["a part"])
+    body = Pieces(bytes(4 * MiB), lambda: two.finish(where, Digest.of(base)), bytes(14 * MiB))
+
+    answer = one.patch(where, body)
+
+    assert (answer.status, code(answer)) == (404, "BLOB_UPLOAD_UNKNOWN")
+    assert one.blob("a", Digest.of(base)) == base
+
+
+def test_of_two_first_chunks_the_loser_s_parts_are_dropped() -> None:
+    one, two = _processes(2)
+    where = one.begin("a")
+    body = Pieces(bytes(6 * MiB), lambda: two.patch(where, bytes(6 * MiB)))
+
+    answer = one.patch(where, body)
+
+    assert (answer.status, code(answer)) == (416, "BLOB_UPLOAD_INVALID")
+    assert len(list(one.objects.unfinished(""))) == 1
+    assert received(two.ask("GET", where)) == 6 * MiB
+
+
+def test_a_put_of_many_parts_after_a_crash_before_its_answer_is_answered_when_repeated() -> None:
+    one, two = _processes(2)
+    base, rest = bytes(6 * MiB), bytes(50 * MiB)
+    where = _session(one, (base,))
+    digest = Digest.of(base + rest)
+    # Requests: the state, four parts, the completion; the index is not reached any more.
+    with Fault(Kind.KILLED_AFTER, 6).on(one.objects):
+        one.finish(where, digest, rest)
+
+    answer = two.finish(where, digest, rest)
+
+    assert one.objects.asked[-1].operation == "complete"
+    assert answer.status == 201
+    assert two.blob("a", digest) == base + rest
+
+
+# Answers that were lost.
+
+
+def test_a_state_that_was_written_twice_is_no_conflict() -> None:
+    (client,) = _processes(1)
+    client.objects.repeat = lambda operation, key: (operation, key[:8]) == ("put", "uploads/")
+
+    where = _session(client, (b"one", b"two"))
+    answer = client.finish(where, Digest.of(b"onetwo"))
+
+    assert answer.status == 201
+    assert client.blob("a", Digest.of(b"onetwo")) == b"onetwo"
+
+
+@pytest.mark.soak
+def test_a_checkpoint_that_was_written_twice_is_no_conflict() -> None:
+    (client,) = _processes(1)
+    client.objects.repeat = lambda operation, key: (operation, key[:8]) == ("put", "uploads/")
+    content = bytes(257 * MiB)
+
+    answer = client.finish(location(client.patch(client.begin("a"), content)), Digest.of(content))
+
+    assert answer.status == 201
+
+
+def test_a_chunk_whose_state_could_not_be_told_is_there_or_not() -> None:
+    """The answer to the state's write is lost for good: the client is told 503 and asks where the upload stands."""
+    one, two = _processes(2)
+    where = _session(one, (b"one",))
+    with Fault(Kind.FAILED_AFTER, 2).on(one.objects):
+        refused = one.patch(where, b"two")
+
+    size = received(two.ask("GET", where))
+
+    assert refused.status == 503
+    assert size == 6
+    assert two.finish(where, Digest.of(b"onetwo")).status == 201
