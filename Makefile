@@ -40,7 +40,7 @@ conformance: $(VENV)/server ## Run the OCI conformance suite, stable and develop
 	@tests/conformance/run.sh
 
 soak: $(VENV)/dev ## The long runs: 10 000 steps of the state machine, kills at every S3 request
-	@$(BIN)/pytest -m soak
+	@$(BIN)/pytest -m soak -n auto --dist loadfile
 
 bench: $(VENV)/dev ## Compare with docker-registry on the same delayed S3 (QUICK=1 for a short run)
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)

@@ -18,6 +18,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -33,6 +34,7 @@ _START_SECONDS = 60
 _END_SECONDS = 15
 _IDENTITIES = "identities.json"
 _LOG = "log.txt"
+_PROBE = "ready"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,14 +193,20 @@ def _program() -> str:
 
 
 def _wait(service: Embedded, log: Path) -> None:
-    """Wait until the bucket is there and takes bytes."""
+    """Wait until the bucket is there, gives the bytes of the last start, and takes new ones.
+
+    Names are served before bytes are: only content that lies on a volume tells that the volumes are there too.
+    """
     s3 = admin_client(service.settings, attempts=1)
     name = service.settings.bucket
     deadline = time.monotonic() + _START_SECONDS
     while True:
         try:
             bucket.make(s3, name)
-            s3.put_object(Bucket=name, Key="ready", Body=b"")
+            for _ in range(2):
+                with suppress(s3.exceptions.NoSuchKey):
+                    s3.get_object(Bucket=name, Key=_PROBE)["Body"].read()
+                s3.put_object(Bucket=name, Key=_PROBE, Body=b"ready")
         except Exception as error:
             if service.guardian.poll() is not None or time.monotonic() > deadline:
                 raise OSError(f"the embedded S3 service did not start: {_tail(log) or error}") from error
