@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api":      {"api", "services", "config", "store", "policy", "oci", "orjson", "nacl"},
     "jobs":     {"jobs", "services", "config", "store", "policy", "oci"},
     "server":   {"server", "jobs", "api", "services", "config", "store", "oci", "orjson", "aiohttp", "yarl"},
-    "cli":      {"cli", "server", "config", "click"},
+    "cli":      {"cli", "server", "config", "oci", "click", "httpx", "rich"},
 }
 # fmt: on
 PURE = ("oci", "policy")

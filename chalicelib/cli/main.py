@@ -1,4 +1,7 @@
-"""The `roadstead` command line: `run` and `serve`."""
+"""The `roadstead` command line: `run` and `serve` start a registry, every other command is a client of one.
+
+Invariant: `run` and `serve` load no HTTP client, clients load no server, and help loads neither.
+"""
 
 import logging
 import sys
@@ -6,6 +9,14 @@ from pathlib import Path
 
 import click
 
+from chalicelib.cli.access import login, logout, status
+from chalicelib.cli.completion import completion
+from chalicelib.cli.failures import exit_codes
+from chalicelib.cli.projects import member, project
+from chalicelib.cli.repositories import artifact, repo
+from chalicelib.cli.robots import robot
+from chalicelib.cli.tags import tag
+from chalicelib.cli.users import user
 from chalicelib.config import Settings
 
 _LISTEN = (
@@ -30,21 +41,26 @@ _LISTEN = (
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=exit_codes())
 @click.version_option(package_name="roadstead")
 def main() -> None:
     """Roadstead: an OCI registry with nothing to run."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 
 
-@main.command(epilog="Example: PORT=5001 roadstead run --data ~/registry")
+@main.command(
+    short_help="Start a registry with everything in it.", epilog="Example: PORT=5001 roadstead run --data ~/registry"
+)
 @click.pass_context
 def run(context: click.Context, host: str, port: int, data: Path, as_json: bool) -> None:
     """Start the registry with an embedded S3 service: no account, no configuration."""
     _start(context, host, port, data, as_json)
 
 
-@main.command(epilog="Settings are the standard AWS variables and ROADSTEAD_*: see the README.")
+@main.command(
+    short_help="Start a registry over S3 and DynamoDB.",
+    epilog="Settings are the standard AWS variables and ROADSTEAD_*: see the README.",
+)
 @click.pass_context
 def serve(context: click.Context, host: str, port: int, data: Path, as_json: bool) -> None:
     """Start the registry over S3 and DynamoDB services that are already there."""
@@ -65,6 +81,9 @@ def _start(context: click.Context, host: str, port: int, data: Path, as_json: bo
 for command in (run, serve):
     for option in reversed(_LISTEN):
         option(command)
+
+for client in (login, logout, status, project, member, robot, user, repo, artifact, tag, completion):
+    main.add_command(client)
 
 if __name__ == "__main__":
     main()
