@@ -16,7 +16,7 @@ MODULES = sorted(CODE.rglob("*.py"))
 MAY_IMPORT: dict[str, set[str]] = {
     "oci":      {"oci", "orjson"},
     "policy":   {"policy", "oci"},
-    "store":    {"store", "policy", "oci", "orjson", "boto3", "botocore", "mypy_boto3_s3"},
+    "store":    {"store", "policy", "oci", "orjson", "boto3", "botocore", "mypy_boto3_s3", "mypy_boto3_dynamodb"},
     "config":   set(),
     "services": {"config", "store", "policy", "oci", "mypy_boto3_s3"},
     "api":      {"api", "services", "config", "store", "policy", "oci", "orjson", "nacl"},
