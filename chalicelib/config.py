@@ -4,7 +4,7 @@ Each field of `Settings` says which variable sets it. The README's table is comp
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -25,6 +25,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType({
 
 # Clients have no use for a Location that is this server's own address: it is answered by the same host.
 THROUGH_THE_SERVER = "/"
+_KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Settings:
     region: str = "us-east-1"
     admin_password: str = field(default="", repr=False)
     signing_key: bytes = field(default=b"", repr=False)
+    # These verify and do not sign: the keys before and after the one that signs (docs/operations.md).
+    other_keys: tuple[bytes, ...] = field(default=(), repr=False)
     s3_endpoint: str = ""
     s3_public_endpoint: str = ""
     dynamodb_endpoint: str = ""
@@ -50,12 +53,14 @@ class Settings:
     def from_env(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Return the settings that the environment gives; raise ValueError with the variable to mend."""
         get = environment.get
+        key, *others = _keys_of(get("ROADSTEAD_SIGNING_KEY", "")) or (b"",)
         return cls(
             bucket=get("ROADSTEAD_BUCKET", "roadstead"),
             table=get("ROADSTEAD_TABLE", "roadstead"),
             region=get("AWS_REGION") or get("AWS_DEFAULT_REGION") or "us-east-1",
             admin_password=get("ROADSTEAD_ADMIN_PASSWORD", ""),
-            signing_key=_key(get("ROADSTEAD_SIGNING_KEY", "")),
+            signing_key=key,
+            other_keys=tuple(others),
             s3_endpoint=(get("AWS_ENDPOINT_URL_S3") or get("AWS_ENDPOINT_URL") or "").rstrip("/"),
             s3_public_endpoint=get("ROADSTEAD_S3_PUBLIC_ENDPOINT", ""),
             dynamodb_endpoint=(get("AWS_ENDPOINT_URL_DYNAMODB") or get("AWS_ENDPOINT_URL") or "").rstrip("/"),
@@ -66,12 +71,25 @@ class Settings:
             anonymous_pull=get("ROADSTEAD_ANONYMOUS_PULL", "") == "1",
         )
 
+    @property
+    def signing_keys(self) -> tuple[bytes, ...]:
+        """Every key that verifies, first the one that signs; none where the settings have none."""
+        return (self.signing_key, *self.other_keys) if self.signing_key else ()
 
-def _key(text: str) -> bytes:
+
+def parse_keys(texts: Iterable[str]) -> tuple[bytes, ...]:
+    """Return signing keys from their hexadecimal digits; raise ValueError where one is not 32 bytes."""
+    keys = tuple(bytes.fromhex(text) for text in texts)
+    if any(len(key) != _KEY_BYTES for key in keys):
+        raise ValueError
+    return keys
+
+
+def _keys_of(variable: str) -> tuple[bytes, ...]:
     try:
-        key = bytes.fromhex(text)
-    except ValueError:
-        key = b"?"
-    if len(key) not in (0, 32):
-        raise ValueError("ROADSTEAD_SIGNING_KEY must be 64 hexadecimal digits, as `openssl rand -hex 32` prints them")
-    return key
+        return parse_keys(variable.split(",")) if variable else ()
+    except ValueError as error:
+        raise ValueError(
+            "ROADSTEAD_SIGNING_KEY must be 64 hexadecimal digits, as `openssl rand -hex 32` prints them,"
+            " or several such keys with commas between"
+        ) from error
