@@ -1,0 +1,135 @@
+"""What Harbor 2.16 offers below `/api/v2.0` and this registry does not yet: its operations, so that they answer 501.
+
+Invariants:
+* An operation is here or in the table of endpoints, never in both; together they are all of Harbor's.
+* Whoever builds one takes it out of here.
+"""
+
+# By the beginning of the path: methods, and the rest of the path.
+_ROWS: dict[str, tuple[tuple[str, str], ...]] = {
+    "/ldap": (
+        ("POST", "/ping"),
+        ("GET", "/users/search"),
+        ("POST", "/users/import"),
+        ("GET", "/groups/search"),
+    ),
+    "/internalconfig": (("GET", ""),),
+    "/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}": (
+        ("POST", "/scan"),
+        ("POST", "/scan/stop"),
+        ("GET", "/scan/{report_id}/log"),
+        ("GET", "/additions/vulnerabilities"),
+    ),
+    "/projects/{project_name_or_id}/scanner": (
+        ("GET PUT", ""),
+        ("GET", "/candidates"),
+    ),
+    "/projects/{project_name_or_id}/immutabletagrules": (
+        ("GET POST", ""),
+        ("DELETE PUT", "/{immutable_rule_id}"),
+    ),
+    "/projects/{project_name_or_id}/webhook": (
+        ("GET POST", "/policies"),
+        ("DELETE GET PUT", "/policies/{webhook_policy_id}"),
+        ("GET", "/policies/{webhook_policy_id}/executions"),
+        ("GET", "/policies/{webhook_policy_id}/executions/{execution_id}/tasks"),
+        ("GET", "/policies/{webhook_policy_id}/executions/{execution_id}/tasks/{task_id}/log"),
+        ("GET", "/lasttrigger"),
+        ("GET", "/jobs"),
+        ("GET", "/events"),
+    ),
+    "/projects/{project_name}/preheat": (
+        ("GET POST", "/policies"),
+        ("DELETE GET POST PUT", "/policies/{preheat_policy_name}"),
+        ("GET", "/policies/{preheat_policy_name}/executions"),
+        ("GET PATCH", "/policies/{preheat_policy_name}/executions/{execution_id}"),
+        ("GET", "/policies/{preheat_policy_name}/executions/{execution_id}/tasks"),
+        ("GET", "/policies/{preheat_policy_name}/executions/{execution_id}/tasks/{task_id}/logs"),
+        ("GET", "/providers"),
+    ),
+    "/p2p/preheat": (
+        ("GET", "/providers"),
+        ("POST", "/instances/ping"),
+        ("GET POST", "/instances"),
+        ("DELETE GET PUT", "/instances/{preheat_instance_name}"),
+    ),
+    "/replication": (
+        ("GET POST", "/policies"),
+        ("DELETE GET PUT", "/policies/{id}"),
+        ("GET POST", "/executions"),
+        ("GET PUT", "/executions/{id}"),
+        ("GET", "/executions/{id}/tasks"),
+        ("GET", "/executions/{id}/tasks/{task_id}/log"),
+        ("GET", "/adapters"),
+        ("GET", "/adapterinfos"),
+    ),
+    "/registries": (
+        ("GET POST", ""),
+        ("POST", "/ping"),
+        ("DELETE GET PUT", "/{id}"),
+        ("GET", "/{id}/info"),
+    ),
+    "/retentions": (
+        ("GET", "/metadatas"),
+        ("POST", ""),
+        ("DELETE GET PUT", "/{id}"),
+        ("GET POST", "/{id}/executions"),
+        ("PATCH", "/{id}/executions/{eid}"),
+        ("GET", "/{id}/executions/{eid}/tasks"),
+        ("GET", "/{id}/executions/{eid}/tasks/{tid}"),
+    ),
+    "/scanners": (
+        ("GET POST", ""),
+        ("POST", "/ping"),
+        ("DELETE GET PATCH PUT", "/{registration_id}"),
+        ("GET", "/{registration_id}/metadata"),
+    ),
+    "/scans": (
+        ("GET", "/all/metrics"),
+        ("GET", "/schedule/metrics"),
+    ),
+    "/system": (
+        ("POST", "/oidc/ping"),
+        ("GET", "/gc"),
+        ("GET PUT", "/gc/{gc_id}"),
+        ("GET", "/gc/{gc_id}/log"),
+        ("GET POST PUT", "/gc/schedule"),
+        ("GET", "/purgeaudit"),
+        ("GET PUT", "/purgeaudit/{purge_id}"),
+        ("GET", "/purgeaudit/{purge_id}/log"),
+        ("GET POST PUT", "/purgeaudit/schedule"),
+        ("GET PUT", "/CVEAllowlist"),
+        ("GET POST PUT", "/scanAll/schedule"),
+        ("POST", "/scanAll/stop"),
+    ),
+    "/jobservice": (
+        ("GET", "/pools"),
+        ("GET", "/pools/{pool_id}/workers"),
+        ("PUT", "/jobs/{job_id}"),
+        ("GET", "/jobs/{job_id}/log"),
+        ("GET", "/queues"),
+        ("PUT", "/queues/{job_type}"),
+    ),
+    "/schedules": (
+        ("GET", ""),
+        ("GET", "/{job_type}/paused"),
+    ),
+    "/export/cve": (
+        ("POST", ""),
+        ("GET", "/execution/{execution_id}"),
+        ("GET", "/executions"),
+        ("GET", "/download/{execution_id}"),
+    ),
+    "/security": (
+        ("GET", "/summary"),
+        ("GET", "/vul"),
+    ),
+    "/icons": (("GET", "/{digest}"),),
+}
+
+UNBUILT: tuple[tuple[str, str], ...] = tuple(
+    (method, beginning + rest)
+    for beginning, rows in _ROWS.items()
+    for methods, rest in rows
+    for method in methods.split()
+)
