@@ -5,8 +5,9 @@ import sys
 import click
 
 from chalicelib.cli import logins, session, text
-from chalicelib.cli.client import Client, Json, connected, path
+from chalicelib.cli.client import Client, Json, check_encrypted, connected, path
 from chalicelib.cli.failures import CommandError, Exit
+from chalicelib.cli.names import PROJECT
 from chalicelib.cli.output import Column, Form, as_yes, plain, value_of
 from chalicelib.cli.session import Session
 
@@ -45,10 +46,8 @@ def login(url: str, user: str, password_stdin: bool, insecure: bool, timeout: fl
         user = _asked_user()
     if ":" in user:
         raise CommandError("A user's name has no colon.", Exit.USAGE)
-    # A server that would get the password in the clear is refused before the password is asked for.
-    with connected(logins.Login(server, user), insecure=insecure, timeout=timeout):
-        password = session.password("Password", from_stdin=password_stdin)
-    entered = logins.Login(server, user, password)
+    check_encrypted(logins.Login(server, user), insecure=insecure)
+    entered = logins.Login(server, user, session.password("Password", from_stdin=password_stdin))
     with connected(entered, insecure=insecure, timeout=timeout) as client:
         _check(client)
     logins.keep(entered)
@@ -82,18 +81,20 @@ def logout(url: str) -> None:
 
 
 @click.command()
-@click.option("--project", default="", help="Show the rights in this project.")
+@click.option("--project", type=PROJECT, help="Show the rights in this project.")
 @session.asking(anonymous=True)
-def status(asked: Session, project: str) -> None:
+def status(asked: Session, project: str | None) -> None:
     """Show the server, its health and your rights.
 
     The exit code is 1 where the server is not healthy.
     """
-    found = _found(asked.client, project)
+    found = _found(asked.client, project or "")
     if asked.out.form is Form.TABLE:
         asked.out.card(_STATUS, found)
+        asked.out.gap()
         asked.out.rows(_COMPONENTS, found["health"].get("components") or [])
         if found["permissions"]:
+            asked.out.gap()
             asked.out.rows(_RIGHTS, _by_resource(found["permissions"]))
     else:
         asked.out.card(_STATUS, found)

@@ -50,7 +50,7 @@ def parse_target(value: str) -> Target:
         if reference or at or value.endswith(":"):
             parse_reference(reference)
     except RegistryError as error:
-        raise ValueError(f"'{value}': {error}") from None
+        raise ValueError(f"'{value}': {error.message}") from None
     if not repository or (at and ":" not in reference):
         raise ValueError(f"'{value}' is not of the form project/name[:tag|@digest]")
     return Target(project, repository, reference)
@@ -106,7 +106,7 @@ class TagName(click.ParamType[str]):
         try:
             return str(Tag.parse(value))
         except RegistryError as error:
-            self.fail(f"'{value}': {error}", param, ctx)
+            self.fail(f"'{value}': {error.message}", param, ctx)
 
 
 class Size(click.ParamType[int]):

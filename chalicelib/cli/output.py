@@ -4,7 +4,7 @@ Invariants:
 * Results go to standard output, notes and errors to standard error.
 * In a pipe nothing is coloured, drawn or shortened; on a terminal long digests are short and times relative.
 * Text of the server passes through `clean` and is never read as markup.
-* rich is loaded where a terminal shows a table, and nowhere else.
+* rich draws on a terminal and is imported there alone: `--help` and `run` need none of it.
 """
 
 import json
@@ -127,6 +127,10 @@ class Output:
             self._line(text.clean(value_of(row, columns[0].field)))
         else:
             self._pairs([(column.title, column.format(value_of(row, column.field), self.look)) for column in columns])
+
+    def gap(self) -> None:
+        """Leave a line empty between two tables."""
+        self._line("")
 
     def done(self, sentence: str, name: str = "") -> None:
         """Say what was done: a sentence, or with --quiet the name that is new; JSON has nothing to add."""

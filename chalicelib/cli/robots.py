@@ -44,7 +44,7 @@ _ROBOTS = (
     Column("CREATED", "creation_time", as_time),
 )
 _ROBOT = (
-    *_ROBOTS[:1],
+    Column("Name", "name", plain),
     Column("Id", "id", plain),
     Column("Level", "level", plain),
     Column("Description", "description", plain),
@@ -61,12 +61,12 @@ def robot() -> None:
 
 
 @robot.command("list")
-@click.option("--project", default="", type=PROJECT, help="Show the robots of this project.")
+@click.option("--project", type=PROJECT, help="Show the robots of this project.")
 @session.LIMIT
 @session.asking()
-def list_robots(asked: Session, project: str, limit: int) -> None:
+def list_robots(asked: Session, project: str | None, limit: int) -> None:
     """List the robots of the system, or of a project."""
-    asked.out.rows(_ROBOTS, _robots(asked.client, project, limit))
+    asked.out.rows(_ROBOTS, _robots(asked.client, project or "", limit))
 
 
 @robot.command(epilog="Example: roadstead robot create ci --project web --allow push --days 90")

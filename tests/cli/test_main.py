@@ -89,4 +89,6 @@ def test_help_loads_neither_the_server_nor_boto3(arguments: list[str]) -> None:
     )
 
     assert "chalicelib.cli.main" in done.stdout
-    assert not {"aiohttp", "boto3", "botocore", "nacl", "chalice", "urllib3"} & set(done.stdout.split())
+    assert not {"aiohttp", "boto3", "botocore", "nacl", "chalice", "urllib3", "httpx", "rich"} & set(
+        done.stdout.split()
+    )
