@@ -1,13 +1,10 @@
-"""Who may do what: principals, actions, scopes and grants.
+"""Who may do what: principals, how they stand to a project, and the grants of tokens.
 
 Invariants:
-* Rights are decided here and nowhere else; the token service writes them into tokens, and every endpoint asks for
-  one action on one resource.
-* A grant follows from rights, not from what was asked: it lists the resources that were named and, of each, what
-  the principal may do. A resource without rights is left out, whether it exists or not.
-
-There are two principals for now, the administrator and anonymous. Projects, members and robot accounts will add
-rows to `rights`; nothing else has to change.
+* Rights are decided here, from the tables of `rbac` and `robots`, and nowhere else: the token service writes them
+  into tokens, and every endpoint asks for one permission.
+* A grant follows from rights, not from what was asked: it lists the repositories that were named and, of each, what
+  the principal may do. A repository without rights is left out, whether it exists or not.
 
 Specification: the scope grammar of Docker's token authentication, `type:name:action,action`.
 """
@@ -15,8 +12,14 @@ Specification: the scope grammar of Docker's token authentication, `type:name:ac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
+
+from chalicelib.policy import rbac, robots
+from chalicelib.policy.rbac import Permission, Role
+from chalicelib.policy.robots import RobotPermission
 
 CATALOG = "registry:catalog"
+READ_CATALOG = Permission("catalog", "read")
 
 
 class Action(StrEnum):
@@ -28,26 +31,71 @@ class Action(StrEnum):
     LIST = "*"
 
 
+# The permission in a project that stands behind each action on one of its repositories.
+NEEDED: Mapping[Action, Permission] = MappingProxyType(
+    {
+        Action.PULL: Permission("repository", "pull"),
+        Action.PUSH: Permission("repository", "push"),
+        Action.DELETE: Permission("artifact", "delete"),
+    }
+)
+
+
+class Kind(StrEnum):
+    """What kind of principal makes a request."""
+
+    ANONYMOUS = "anonymous"
+    USER = "user"
+    ROBOT = "robot"
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever makes a request."""
+    """Whoever makes a request; `permissions` are a robot account's, `project_id` where it belongs (0: the system)."""
 
     name: str
     administrator: bool = False
+    kind: Kind = Kind.USER
+    id: int = 0
+    permissions: tuple[RobotPermission, ...] = ()
+    project_id: int = 0
 
 
-ANONYMOUS = Principal("")
-
-_REPOSITORY_ACTIONS = frozenset({Action.PULL, Action.PUSH, Action.DELETE})
+ANONYMOUS = Principal("", kind=Kind.ANONYMOUS)
 _NOTHING: frozenset[Action] = frozenset()
 
 
-def rights(principal: Principal, resource: str, *, anonymous_pull: bool) -> frozenset[Action]:
-    """Return what a principal may do to a resource, written `type:name`."""
-    kind = resource.partition(":")[0]
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A project as a principal meets it: its name, whether it is public, and the roles held there."""
+
+    project: str
+    public: bool
+    roles: frozenset[Role] = frozenset()
+
+
+def in_project(principal: Principal, standing: Standing) -> frozenset[Permission]:
+    """Return what a principal may do in a project that exists."""
     if principal.administrator:
-        return frozenset({Action.LIST}) if resource == CATALOG else _REPOSITORY_ACTIONS
-    return frozenset({Action.PULL}) if kind == "repository" and anonymous_pull else _NOTHING
+        return rbac.PROJECT
+    everybody = rbac.ANYONE if standing.public else frozenset()
+    if principal.kind is Kind.ROBOT:
+        return robots.in_project(principal.permissions, standing.project) | everybody
+    return rbac.of_roles(standing.roles) | everybody
+
+
+def in_system(principal: Principal) -> frozenset[Permission]:
+    """Return what a principal may do to the registry as a whole."""
+    if principal.administrator:
+        return rbac.SYSTEM | frozenset(robots.SYSTEM_CATALOGUE)
+    if principal.kind is Kind.ROBOT:
+        return robots.in_system(principal.permissions)
+    return frozenset()
+
+
+def actions(permissions: frozenset[Permission]) -> frozenset[Action]:
+    """Return what permissions in a project let somebody do to its repositories."""
+    return frozenset(action for action, needed in NEEDED.items() if needed in permissions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +110,23 @@ class Grant:
         return action in self.access.get(resource, _NOTHING)
 
 
-def grant(principal: Principal, resources: Iterable[str], *, anonymous_pull: bool) -> Grant:
-    """Return what the principal may do to each of the resources."""
-    allowed = {resource: rights(principal, resource, anonymous_pull=anonymous_pull) for resource in resources}
-    return Grant(principal, {resource: actions for resource, actions in allowed.items() if actions})
+def grant(principal: Principal, resources: Iterable[str], standings: Mapping[str, Standing]) -> Grant:
+    """Return what the principal may do to each of the resources, given the projects of theirs that exist, by name."""
+    allowed = {resource: _rights(principal, resource, standings) for resource in resources}
+    return Grant(principal, {resource: rights for resource, rights in allowed.items() if rights})
+
+
+def _rights(principal: Principal, resource: str, standings: Mapping[str, Standing]) -> frozenset[Action]:
+    if resource == CATALOG:
+        return frozenset({Action.LIST}) if READ_CATALOG in in_system(principal) else _NOTHING
+    standing = standings.get(project_of(resource))
+    return actions(in_project(principal, standing)) if standing else _NOTHING
+
+
+def project_of(resource: str) -> str:
+    """Return the project in which a repository, written `repository:<name>`, is, or "" where it is in none."""
+    project, slash, _ = resource.partition(":")[2].partition("/")
+    return project if slash else ""
 
 
 def resources(scopes: Iterable[str]) -> tuple[str, ...]:
