@@ -1,0 +1,46 @@
+"""Where answers of ours, or of Harbor itself, are not what Harbor's API description says, each with its reason.
+
+Invariants:
+* A row is about something that the description does not have; a test says so, and drops rows that became true.
+* `docs/harbor-api.md` shows these rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """What about an answer can differ."""
+
+    STATUS = "status"
+    HEADER = "header"
+    BODY = "body"
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """One difference: `operations` are ids, none for all; `name` is a status, a header or a place in the body."""
+
+    kind: Kind
+    name: str
+    reason: str
+    operations: frozenset[str] = frozenset()
+
+    def covers(self, kind: Kind, name: str, operation: str) -> bool:
+        """Tell whether it is this difference, in an answer of this operation."""
+        return (self.kind, self.name) == (kind, name) and (not self.operations or operation in self.operations)
+
+
+def _status(status: int, reason: str, *operations: str) -> Deviation:
+    return Deviation(Kind.STATUS, str(status), reason, frozenset(operations))
+
+
+DEVIATIONS: tuple[Deviation, ...] = (
+    _status(401, "Harbor checks credentials before it looks at what is asked, so any operation can answer so"),
+    _status(403, "so it is with rights, and with the read-only mode"),
+    _status(429, "too many wrong passwords: Harbor has no such limit here, and locks nobody out"),
+    _status(501, "Harbor has this operation, and this registry not yet"),
+    _status(413, "a body of more than 1 MiB, which Harbor reads whole"),
+)
