@@ -1,0 +1,45 @@
+"""What happened in S3, told to the index: the functions that are called after a push, a delete, a removal.
+
+Invariants:
+* They are called after the change of S3 was answered. Their failure costs the index its accuracy until the next
+  `jobs.reindex`, and nobody a push or a pull: callers log it and go on.
+* Each is a row of small changes that can be done again; where the repository was deleted meanwhile, all of it is.
+"""
+
+from collections.abc import Iterable
+
+from chalicelib.oci.digests import Digest
+from chalicelib.oci.manifests import Manifest
+from chalicelib.oci.names import Repository, Tag
+from chalicelib.store.index import Index, settle
+from chalicelib.store.index.attempts import in_any, in_known
+from chalicelib.store.index.repositories import RepositoryRecord
+
+
+def pushed(
+    index: Index, project_id: int, repository: Repository, manifest: Manifest, digest: Digest, tags: Iterable[Tag]
+) -> None:
+    """Tell of a manifest that was stored, with the tags that name it now; raise BusyError or OSError."""
+    named = {tag.name: str(digest) for tag in tags}
+
+    def step(home: RepositoryRecord) -> None:
+        settle.manifest(index, home, digest, manifest)
+        settle.tags(index, home, named)
+        settle.listing(index, home, str(digest))
+
+    in_any(index, project_id, repository, step)
+
+
+def tagged(index: Index, project_id: int, repository: Repository, tag: Tag, digest: Digest) -> None:
+    """Tell of a tag that names a manifest now; raise as `pushed`."""
+    in_any(index, project_id, repository, lambda home: settle.tags(index, home, {tag.name: str(digest)}))
+
+
+def untagged(index: Index, project_id: int, repository: Repository, tag: Tag) -> None:
+    """Tell of a tag that was deleted; raise as `pushed`."""
+    in_known(index, project_id, repository, lambda home: settle.tags(index, home, {tag.name: ""}))
+
+
+def deleted(index: Index, project_id: int, repository: Repository, digest: Digest) -> None:
+    """Tell of a manifest that was deleted, with the tags that named it; raise as `pushed`."""
+    in_known(index, project_id, repository, lambda home: settle.gone(index, home, digest))
