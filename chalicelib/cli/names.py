@@ -78,8 +78,6 @@ class TargetName(click.ParamType[Target]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Target:
         """Return the target; fail in words."""
-        if isinstance(value, Target):
-            return value
         try:
             target = parse_target(value)
         except ValueError as error:

@@ -84,11 +84,6 @@ def as_yes(value: Any, _look: Look) -> str:
     return text.yes_no(value)
 
 
-def as_list(value: Any, _look: Look) -> str:
-    """Write a list in one cell."""
-    return text.joined(value)
-
-
 def value_of(row: Row, field: str) -> Any:
     """Return the field of a row, or None; `a.b` is the field b of the field a."""
     value: Any = row

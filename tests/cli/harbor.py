@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -524,12 +525,14 @@ def _json(value: Any) -> bytes:
 
 
 @contextmanager
-def serving() -> Iterator[Harbor]:
-    """Run a Harbor of its own on this machine."""
+def serving(context: ssl.SSLContext | None = None) -> Iterator[Harbor]:
+    """Run a Harbor of its own on this machine, over TLS where there is a context."""
     harbor = Harbor()
     handler = type("Handler", (_Handler,), {"harbor": harbor})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    harbor.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    harbor.url = f"{'https' if context else 'http'}://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

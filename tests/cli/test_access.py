@@ -1,14 +1,19 @@
 """Logging in and out: what is kept, where, for whom; and what `status` says."""
 
 import json
+import os
 import stat
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Cli
 from tests.cli.harbor import PASSWORD, ROBOT, ROBOT_SECRET, Harbor, serving
 
+ROOT = Path(__file__).parents[2]
 STATUS = """\
 Server:         {url}
 Version:        v2.16.0
@@ -138,6 +143,35 @@ def test_logins_at_the_same_time_are_all_kept(nobody: Cli) -> None:
             thread.join()
 
         assert sorted(logins.read().by_server) == sorted(servers)
+
+
+def test_a_disk_that_is_full_loses_no_login(cli: Cli, harbor: Harbor) -> None:
+    before = cli.file.read_bytes()
+    # No file may grow any more; a pipe may.
+    script = (
+        "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "from chalicelib.cli.main import main\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "login", harbor.url, "-u", "alice", "--password-stdin"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **cli.environment},
+        input=PASSWORD,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == f"Error: Cannot write to {cli.file.parent}: File too large.\n"
+    assert cli.file.read_bytes() == before
+    assert sorted(path.name for path in cli.file.parent.iterdir()) == ["credentials.json", "lock"]
+
+
+def test_a_configuration_folder_that_is_none_is_named(nobody: Cli, harbor: Harbor) -> None:
+    nobody.file.parent.write_text("a file")
+
+    assert str(nobody.file.parent) in nobody.login(harbor).stderr
 
 
 def test_passwords_do_not_cross_a_network_in_the_clear(nobody: Cli) -> None:

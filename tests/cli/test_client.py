@@ -163,6 +163,15 @@ def test_credentials_never_follow_to_another_server(cli: Cli, harbor: Harbor, he
     assert "another server: not followed" in done.stderr
 
 
+def test_a_next_page_that_is_no_address_is_not_followed(cli: Cli, harbor: Harbor) -> None:
+    harbor.instead[LIST] = Answer(200, [{}], {"Link": '<http://[>; rel="next"'})
+
+    done = cli("project", "list")
+
+    assert done.exit_code == 1
+    assert "not followed" in done.stderr
+
+
 @pytest.mark.parametrize(
     "target",
     [

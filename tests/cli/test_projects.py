@@ -56,6 +56,15 @@ def test_a_project_is_created(cli: Cli, harbor: Harbor) -> None:
     assert harbor.changes() == [("POST", "/projects", body)]
 
 
+@pytest.mark.parametrize("size", ["much", "-5", "1e3"])
+def test_a_quota_is_a_size(cli: Cli, harbor: Harbor, size: str) -> None:
+    done = cli("project", "create", "team", f"--quota={size}")
+
+    assert done.exit_code == 2
+    assert f"'{size}' is no size: write it as 10GiB, 500MiB or unlimited" in done.stderr
+    assert harbor.asked == []
+
+
 def test_a_created_project_is_printed_as_json(cli: Cli) -> None:
     assert cli.json("project", "create", "team")["name"] == "team"
     assert cli("project", "create", "second", "-q").stdout == "second\n"
