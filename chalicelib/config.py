@@ -16,7 +16,6 @@ VARIABLES: Mapping[str, str] = MappingProxyType({
     "ROADSTEAD_SIGNING_KEY":        "64 hexadecimal digits that sign tokens; the same on every instance",
     "ROADSTEAD_S3_PUBLIC_ENDPOINT": "where clients reach S3, if not where the server does",
     "ROADSTEAD_PUBLIC_URL":         "where clients reach the registry, if not at the Host that they send",
-    "ROADSTEAD_ANONYMOUS_PULL":     "1 lets everybody pull everything",
     "AWS_REGION":                   "region of bucket and table",
     "AWS_ENDPOINT_URL_S3":          "an S3 service other than AWS",
     "AWS_ENDPOINT_URL_DYNAMODB":    "a DynamoDB service other than AWS",
@@ -46,7 +45,6 @@ class Settings:
     secret_key: str = field(default="", repr=False)
     session_token: str = field(default="", repr=False)
     public_url: str = ""
-    anonymous_pull: bool = False
     token_seconds: int = 1800
 
     @classmethod
@@ -68,7 +66,6 @@ class Settings:
             secret_key=get("AWS_SECRET_ACCESS_KEY", ""),
             session_token=get("AWS_SESSION_TOKEN", ""),
             public_url=get("ROADSTEAD_PUBLIC_URL", "").rstrip("/"),
-            anonymous_pull=get("ROADSTEAD_ANONYMOUS_PULL", "") == "1",
         )
 
     @property

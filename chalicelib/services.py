@@ -13,11 +13,15 @@ from urllib.parse import urlsplit
 from chalicelib.config import THROUGH_THE_SERVER, Settings
 from chalicelib.oci.digests import Digest
 from chalicelib.store.content import Content
+from chalicelib.store.directory import Directory
+from chalicelib.store.index import Index
 from chalicelib.store.objects import ObjectStore, S3Objects
 from chalicelib.store.sessions import CarriedHashes
 from chalicelib.store.signing import Credentials, Presigner
+from chalicelib.store.table import Table
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
 _POOL = 32
@@ -42,27 +46,47 @@ class Services:
     hashes: CarriedHashes
     locate: Locate
     now: Callable[[], datetime]
+    directory: Directory
+    index: Index
 
 
-def build(settings: Settings) -> Services:
-    """Return the services of a process; raise LookupError where AWS credentials are missing."""
+def build(settings: Settings, table: Table | None = None) -> Services:
+    """Return the services of a process, over its own table or that of the settings.
+
+    Raise LookupError where AWS credentials are missing.
+    """
     fixed = _fixed_credentials(settings)
     credentials = (lambda: fixed) if fixed else _chain_credentials(settings)
     inner = _presigner(settings, settings.s3_endpoint, credentials)
     objects = S3Objects(settings.bucket, settings.region, settings.s3_endpoint, fixed, inner)
-    return assemble(settings, objects, locator(settings, credentials))
+    return assemble(settings, objects, locator(settings, credentials), table or _table(settings, fixed))
 
 
 def assemble(
     settings: Settings,
     objects: ObjectStore,
     locate: Locate,
+    table: Table,
     now: Callable[[], datetime] | None = None,
 ) -> Services:
-    """Return services over a given store; tests bring their own store and clock."""
+    """Return services over given stores; tests bring their own stores and clock."""
     clock = now or (lambda: datetime.now(UTC))
-    pool = ThreadPoolExecutor(_POOL, thread_name_prefix="s3")
-    return Services(settings, Content(objects, pool, clock), CarriedHashes(), locate, clock)
+    content = Content(objects, ThreadPoolExecutor(_POOL, thread_name_prefix="s3"), clock)
+    return Services(
+        settings=settings,
+        content=content,
+        hashes=CarriedHashes(),
+        locate=locate,
+        now=clock,
+        directory=Directory(table, clock),
+        index=Index(table, content, clock),
+    )
+
+
+def _table(settings: Settings, fixed: Credentials | None) -> Table:
+    from chalicelib.store.dynamodb import DynamoTable  # noqa: PLC0415 - as below
+
+    return DynamoTable(settings.table, settings.region, settings.dynamodb_endpoint, fixed)
 
 
 def locator(settings: Settings, credentials: Callable[[], Credentials]) -> Locate:
@@ -104,3 +128,10 @@ def admin_client(settings: Settings, *, attempts: int = 2) -> "S3Client":
     from chalicelib.store.client import s3_client  # noqa: PLC0415 - as above
 
     return s3_client(settings.region, settings.s3_endpoint, _fixed_credentials(settings), attempts=attempts)
+
+
+def directory_client(settings: Settings) -> "DynamoDBClient":
+    """Return the client with which a server makes or looks at its table."""
+    from chalicelib.store.dynamodb import dynamo_client  # noqa: PLC0415 - as above
+
+    return dynamo_client(settings.region, settings.dynamodb_endpoint, _fixed_credentials(settings))

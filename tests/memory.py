@@ -35,6 +35,7 @@ from chalicelib.store.objects import (
     Object,
     ObjectStore,
 )
+from chalicelib.store.sqlite import SqliteTable
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -329,5 +330,5 @@ def services_over(
     objects: ObjectStore, now: Callable[[], datetime], *, pool: Executor | None = None, settings: Settings = SETTINGS
 ) -> Services:
     """Return the services of one process over a store; a `pool` of `Inline` makes their order fixed."""
-    services = assemble(settings, objects, locate, now)
+    services = assemble(settings, objects, locate, SqliteTable(":memory:", lambda: now().timestamp()), now)
     return services if pool is None else replace(services, content=replace(services.content, pool=pool))

@@ -8,18 +8,14 @@ Invariants:
   clients add or drop Authorization on it as they like. It is good for nothing else.
 """
 
-import base64
 import hashlib
 import hmac
 import re
 import uuid
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from urllib.parse import parse_qs
 
-from nacl.signing import SigningKey
-
-from chalicelib.api import tokens
+from chalicelib.api import identity, tokens
 from chalicelib.api.endpoints import Call, Endpoint
 from chalicelib.api.http import TOKEN_PATH, Request, Response, challenge, json_response
 from chalicelib.oci.errors import ErrorCode, RegistryError
@@ -28,7 +24,8 @@ from chalicelib.policy import access
 from chalicelib.policy.access import ANONYMOUS, Action, Grant, Principal
 from chalicelib.services import Services
 
-ADMINISTRATOR = "admin"
+KEYS_PATH = "/service/keys"
+MOST_SCOPES = 100
 _UPLOAD_SECONDS = 24 * 3600
 _LONGEST_FORM = 64 * 1024
 _STATE = re.compile(r"(?P<algorithm>[a-z0-9]{1,16})\.(?P<expiry>[0-9]{1,12})\.(?P<signature>[0-9a-f]{40})", re.ASCII)
@@ -37,15 +34,32 @@ _STATE = re.compile(r"(?P<algorithm>[a-z0-9]{1,16})\.(?P<expiry>[0-9]{1,12})\.(?
 def authorise(services: Services, request: Request, resource: str, action: Action) -> Grant:
     """Return what the request may do, if `action` on `resource` is part of it; raise UNAUTHORIZED or DENIED."""
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    kind = scheme.lower()
-    grant = (
-        _bearer(services, credentials.strip()) if kind == "bearer" else _basic(services, kind, credentials, resource)
-    )
+    if scheme.lower() == "bearer":
+        grant = _bearer(services, credentials.strip())
+    else:
+        principal = identity.of_basic(services, request, scheme, credentials)
+        grant = identity.grant(services, principal, [resource, *_mount_source(request)])
     if grant.allows(resource, action):
         return grant
-    if kind == "basic":
-        raise RegistryError(ErrorCode.DENIED)
-    raise RegistryError(ErrorCode.UNAUTHORIZED, headers=challenge(request, access.scope(resource, action)))
+    if scheme.lower() == "basic":
+        raise RegistryError(ErrorCode.DENIED, _lacking(resource, action))
+    raise RegistryError(
+        ErrorCode.UNAUTHORIZED, _lacking(resource, action), headers=challenge(request, access.scope(resource, action))
+    )
+
+
+def _mount_source(request: Request) -> list[str]:
+    """Return the repository from which a blob is to be mounted: who comes with a password holds no token for it."""
+    source = request.parameter("from")
+    return [f"repository:{source}"] if source and request.method == "POST" else []
+
+
+def _lacking(resource: str, action: Action) -> str:
+    if resource == access.CATALOG:
+        return "listing all repositories needs an administrator, or a robot account that may read the catalog"
+    if not access.project_of(resource):
+        return "a repository is in a project: name it <project>/<repository>"
+    return f"you may not {action} here: log in as somebody who may, or ask the project's administrator for a role"
 
 
 def authenticate(services: Services, request: Request) -> None:
@@ -53,42 +67,12 @@ def authenticate(services: Services, request: Request) -> None:
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         _bearer(services, credentials.strip())
-    elif _principal(services, scheme.lower(), credentials) == ANONYMOUS:
+    elif identity.of_basic(services, request, scheme, credentials) == ANONYMOUS:
         raise RegistryError(ErrorCode.UNAUTHORIZED)
 
 
 def _bearer(services: Services, token: str) -> Grant:
-    key = _signing_key(services.settings.signing_key).verify_key
-    return tokens.verify({tokens.key_id(key): key}, token, services.now())
-
-
-def _basic(services: Services, scheme: str, credentials: str, resource: str) -> Grant:
-    principal = _principal(services, scheme, credentials)
-    return access.grant(principal, [resource], anonymous_pull=services.settings.anonymous_pull)
-
-
-def _principal(services: Services, scheme: str, credentials: str) -> Principal:
-    """Return who sends these credentials; none at all are anonymous, wrong ones raise UNAUTHORIZED."""
-    if not scheme:
-        return ANONYMOUS
-    if scheme != "basic":
-        raise RegistryError(ErrorCode.UNAUTHORIZED, "use Basic or Bearer authentication")
-    try:
-        text = base64.b64decode(credentials.strip(), validate=True).decode()
-    except ValueError as error:
-        raise RegistryError(ErrorCode.UNAUTHORIZED, "the Basic credentials are not readable") from error
-    name, _, password = text.partition(":")
-    return _log_in(services, name, password)
-
-
-def _log_in(services: Services, name: str, password: str) -> Principal:
-    key = services.settings.signing_key
-    # Hashed under a key first: the comparison then takes the same time whatever the lengths are.
-    given = hmac.digest(key, f"{name}\0{password}".encode(), "sha256")
-    right = hmac.digest(key, f"{ADMINISTRATOR}\0{services.settings.admin_password}".encode(), "sha256")
-    if not hmac.compare_digest(given, right):
-        raise RegistryError(ErrorCode.UNAUTHORIZED, "the user name or the password is wrong")
-    return Principal(name, administrator=True)
+    return tokens.ring(services.settings.signing_keys).verify(token, services.now())
 
 
 def token(call: Call) -> Response:
@@ -96,16 +80,15 @@ def token(call: Call) -> Response:
     services, request = call.services, call.request
     if request.method == "POST":
         form = _form(request)
-        principal = _password_grant(services, form)
+        principal = _password_grant(services, request, form)
         scopes = form.get("scope", [])
     else:
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-        principal = _principal(services, scheme.lower(), credentials)
+        principal = identity.of_basic(services, request, scheme, credentials)
         scopes = list(request.query.get("scope", ()))
-    named = access.resources(scopes)
-    grant = access.grant(principal, named, anonymous_pull=services.settings.anonymous_pull)
+    grant = identity.grant(services, principal, access.resources(scopes)[:MOST_SCOPES])
     seconds, now = services.settings.token_seconds, services.now()
-    issued = tokens.issue(_signing_key(services.settings.signing_key), grant, now, seconds)
+    issued = tokens.ring(services.settings.signing_keys).issue(grant, now, seconds)
     # Some clients read the one name and some the other.
     return json_response(
         {
@@ -118,6 +101,12 @@ def token(call: Call) -> Response:
     )
 
 
+def keys(call: Call) -> Response:
+    """Publish the keys that verify tokens (RFC 7517)."""
+    document = tokens.jwks(tokens.ring(call.services.settings.signing_keys))
+    return json_response(document, headers={"Cache-Control": "public, max-age=300"})
+
+
 def _form(request: Request) -> dict[str, list[str]]:
     content = request.read(_LONGEST_FORM)
     try:
@@ -128,15 +117,10 @@ def _form(request: Request) -> dict[str, list[str]]:
         ) from error
 
 
-def _password_grant(services: Services, form: dict[str, list[str]]) -> Principal:
+def _password_grant(services: Services, request: Request, form: dict[str, list[str]]) -> Principal:
     if form.get("grant_type") != ["password"]:
         raise RegistryError(ErrorCode.UNSUPPORTED, "the token service takes grant_type=password", status=400)
-    return _log_in(services, form.get("username", [""])[0], form.get("password", [""])[0])
-
-
-@lru_cache(maxsize=4)
-def _signing_key(seed: bytes) -> SigningKey:
-    return SigningKey(seed)
+    return identity.log_in(services, request, form.get("username", [""])[0], form.get("password", [""])[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +175,7 @@ def _upload_signature(services: Services, ticket: UploadTicket) -> str:
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint("", "GET", KEYS_PATH, None, keys),
     Endpoint("", "GET", TOKEN_PATH, None, token),
     Endpoint("", "POST", TOKEN_PATH, None, token),
 )

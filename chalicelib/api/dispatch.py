@@ -24,17 +24,34 @@ COMMON_HEADERS = {
 }
 ENDPOINTS: tuple[Endpoint, ...] = (*registry.ENDPOINTS, *auth.ENDPOINTS)
 _NOWHERE = Repository("")
+_HARBOR = ("/api/", "/c/")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
 def dispatch(services: Services, request: Request) -> Response:
     """Answer a request; whatever goes wrong is an error document."""
+    request = _with_the_client_s_id(request)
     try:
+        if request.path.startswith(_HARBOR):
+            return complete(_harbor(services, request), request)
         return complete(_handle(services, request), request)
     except RegistryError as error:
         return refuse(error, request)
     except Exception:
         log.exception("request %s failed: %s %s", request.id, request.method, request.path)
         return refuse(RegistryError(ErrorCode.UNKNOWN), request)
+
+
+def _with_the_client_s_id(request: Request) -> Request:
+    """Return the request under the id that the client gave it, if that can be one."""
+    given = request.headers.get("x-request-id", "")
+    return replace(request, id=given) if _REQUEST_ID.fullmatch(given) else request
+
+
+def _harbor(services: Services, request: Request) -> Response:
+    from chalicelib.api.harbor import routing  # noqa: PLC0415 - a pull has no use for it, and waits for imports
+
+    return routing.handle(services, request)
 
 
 def refuse(error: RegistryError, request: Request) -> Response:

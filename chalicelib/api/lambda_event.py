@@ -32,6 +32,7 @@ def to_request(event: Mapping[str, Any], public_url: str) -> Request:
         base_url=public_url or f"https://{host}",
         id=context.get("requestId", ""),
         redirect_head=True,
+        source=(context.get("identity") or {}).get("sourceIp") or "",
     )
 
 

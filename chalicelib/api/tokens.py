@@ -24,7 +24,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 from chalicelib.oci.errors import ErrorCode, RegistryError
-from chalicelib.policy.access import Action, Grant, Principal
+from chalicelib.policy.access import Action, Grant, Kind, Principal
 
 ISSUER = "roadstead"
 LEEWAY = 60
@@ -88,6 +88,8 @@ def _claims(grant: Grant, moment: int, seconds: int) -> dict[str, Any]:
         "iss": ISSUER,
         "sub": grant.principal.name,
         "adm": grant.principal.administrator,
+        "kind": grant.principal.kind,
+        "uid": grant.principal.id,
         "iat": moment,
         "nbf": moment,
         "exp": moment + seconds,
@@ -101,7 +103,7 @@ def _grant(claims: Mapping[str, Any]) -> Grant:
     access = {
         f"{entry['type']}:{entry['name']}": frozenset(map(Action, entry["actions"])) for entry in claims["access"]
     }
-    return Grant(Principal(claims["sub"], claims["adm"]), access)
+    return Grant(Principal(claims["sub"], claims["adm"], Kind(claims["kind"]), claims["uid"]), access)
 
 
 def verify(keys: Mapping[str, VerifyKey], token: str, now: datetime) -> Grant:

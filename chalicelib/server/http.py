@@ -205,6 +205,7 @@ def _to_request(request: web.BaseRequest, body: StreamedBody, public_url: str) -
         body=body,
         base_url=public_url or _address(request),
         id=uuid.uuid4().hex,
+        source=request.remote or "",
     )
 
 

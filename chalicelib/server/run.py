@@ -8,6 +8,7 @@ import fcntl
 import logging
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,12 @@ from chalicelib.jobs import abandoned_uploads
 from chalicelib.server import embedded, http, secrets
 from chalicelib.server.downloads import Downloads
 from chalicelib.server.log import AccessLog
-from chalicelib.services import Services, admin_client, build
+from chalicelib.services import Services, admin_client, build, directory_client
 from chalicelib.store import bucket
+from chalicelib.store.directory import foundation
+from chalicelib.store.dynamodb import check_table
+from chalicelib.store.sqlite import SqliteTable
+from chalicelib.store.table import Table
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +61,8 @@ def run(settings: Settings, options: Options) -> None:
         except OSError as error:
             raise StartError(str(error)) from error
         try:
-            asyncio.run(_serve(service.settings, options, fresh))
+            table = SqliteTable(options.folder / "directory.sqlite", time.time)
+            asyncio.run(_serve(service.settings, options, fresh, table))
         finally:
             service.stop()
     _say(options, "Stopped.")
@@ -67,6 +73,7 @@ def serve(settings: Settings, options: Options) -> None:
     complete, fresh = secrets.complete(settings, options.folder)
     try:
         bucket.check(admin_client(complete), complete.bucket)
+        check_table(directory_client(complete), complete.table)
     except OSError as error:
         raise StartError(str(error)) from error
     asyncio.run(_serve(complete, options, fresh))
@@ -93,12 +100,13 @@ def _return_memory_at_once() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM)
 
 
-async def _serve(settings: Settings, options: Options, fresh: bool) -> None:
+async def _serve(settings: Settings, options: Options, fresh: bool, table: Table | None = None) -> None:
     _return_memory_at_once()
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    services = build(settings)
+    services = build(settings, table)
+    await asyncio.to_thread(foundation.lay, services.directory)
     async with _downloads(settings) as downloads:
         try:
             address = (options.host, options.port)

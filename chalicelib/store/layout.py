@@ -22,6 +22,8 @@ from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository, Tag
 
 CATALOG = "catalog/"
+# Nothing is ever there: asking for it tells whether the bucket answers.
+HEALTH = "health"
 DATA = "data/"
 UPLOADS = "uploads/"
 
@@ -63,7 +65,17 @@ def link(repository: Repository, digest: Digest) -> str:
 
 def manifest(repository: Repository, digest: Digest) -> str:
     """Return the key of a manifest."""
-    return f"{_root(repository)}_manifests/{_path(digest)}"
+    return manifests(repository) + _path(digest)
+
+
+def manifests(repository: Repository) -> str:
+    """Return the prefix of a repository's manifests."""
+    return f"{_root(repository)}_manifests/"
+
+
+def manifest_digest(repository: Repository, key: str) -> str:
+    """Return the digest, as a text, of the manifest at `key`."""
+    return key.removeprefix(manifests(repository)).replace("/", ":", 1)
 
 
 def tags(repository: Repository) -> str:
@@ -81,9 +93,14 @@ def tagged(repository: Repository, digest: Digest) -> str:
     return f"{_root(repository)}_tagged/{_path(digest)}/"
 
 
+def all_referrers(repository: Repository) -> str:
+    """Return the prefix of the descriptors that refer to any manifest of a repository."""
+    return f"{_root(repository)}_referrers/"
+
+
 def referrers(repository: Repository, subject: Digest) -> str:
     """Return the prefix of the descriptors that refer to a manifest."""
-    return f"{_root(repository)}_referrers/{subject.algorithm}-{subject.hex}/"
+    return f"{all_referrers(repository)}{subject.algorithm}-{subject.hex}/"
 
 
 def referrer(repository: Repository, subject: Digest, digest: Digest) -> str:

@@ -1,0 +1,30 @@
+"""The table of what is built of Harbor's API: every module's rows."""
+
+from chalicelib.api.harbor import (
+    audit,
+    labels,
+    members,
+    projects,
+    quotas,
+    robots,
+    search,
+    sessions,
+    system,
+    usergroups,
+    users,
+)
+from chalicelib.api.harbor.calls import HarborEndpoint
+
+ENDPOINTS: tuple[HarborEndpoint, ...] = (
+    *system.ENDPOINTS,
+    *sessions.ENDPOINTS,
+    *projects.ENDPOINTS,
+    *members.ENDPOINTS,
+    *users.ENDPOINTS,
+    *usergroups.ENDPOINTS,
+    *robots.ENDPOINTS,
+    *labels.ENDPOINTS,
+    *quotas.ENDPOINTS,
+    *audit.ENDPOINTS,
+    *search.ENDPOINTS,
+)

@@ -1,0 +1,87 @@
+"""Quotas: how much each project may store, and how much it does. A quota's id is its project's.
+
+Invariant: the limits are records for now; uploads are not refused by them yet.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from chalicelib.api.harbor import listing
+from chalicelib.api.harbor.calls import HarborCall, HarborEndpoint, answer, done, identifier, in_system, typed
+from chalicelib.api.harbor.errors import bad_request, not_found
+from chalicelib.api.http import Response
+from chalicelib.policy import projects as rules
+from chalicelib.store.directory import projects
+from chalicelib.store.directory.projects import Project
+from chalicelib.store.index import repositories
+
+
+def list_quotas(call: HarborCall) -> Response:
+    """List the quotas of all projects, or of the one that `reference_id` names."""
+    request, wanted, directory = call.request, listing.parse(call.request), call.services.directory
+    kind, number = request.parameter("reference"), request.parameter("reference_id")
+    if kind not in ("", "project"):
+        raise bad_request("reference must be project")
+    if number:
+        known = identifier(number)
+        found = projects.by_id(directory, known) if known is not None else None
+        return listing.answered(call, wanted, [_shown(call, found)] if found else [], 1 if found else 0)
+    if wanted.natural:
+        page = projects.page(directory, wanted.slice)
+        shown = [_shown(call, project) for project in page.entries]
+        return listing.answered(call, wanted, shown, projects.count(directory))
+    every = [_shown(call, project) for project in projects.every(directory)]
+    flat = [
+        {**quota, "hard.storage": quota["hard"]["storage"], "used.storage": quota["used"]["storage"]}
+        for quota in every
+    ]
+    chosen, total = listing.select(wanted, flat)
+    shown = [{key: value for key, value in quota.items() if "." not in key} for quota in chosen]
+    return listing.answered(call, wanted, shown, total)
+
+
+def _shown(call: HarborCall, project: Project) -> dict[str, Any]:
+    return {
+        "id": project.id,
+        "ref": {"id": project.id, "name": project.name, "owner_name": project.owner_name},
+        "hard": {"storage": project.storage_limit},
+        "used": {"storage": repositories.storage(call.services.index, project.id)},
+        "creation_time": project.created,
+        "update_time": project.updated,
+    }
+
+
+def _project(call: HarborCall) -> Project:
+    project = projects.by_id(call.services.directory, call.number("id"))
+    if project is None:
+        raise not_found("quota")
+    return project
+
+
+def get_quota(call: HarborCall) -> Response:
+    """Show a project's quota."""
+    return answer(_shown(call, _project(call)))
+
+
+def update_quota(call: HarborCall) -> Response:
+    """Set how much a project may store."""
+    project, hard = _project(call), typed(call.body(), "hard", dict, {})
+    limit = typed(hard, "storage", int, None)
+    if limit is None or set(hard) != {"storage"}:
+        raise bad_request('send the limit as {"hard": {"storage": <bytes, or -1>}}')
+    try:
+        limit = rules.parse_storage_limit(limit)
+    except ValueError as error:
+        raise bad_request(str(error)) from error
+    projects.update(call.services.directory, replace(project, storage_limit=limit))
+    replace(call, in_project=project).log("quota", "update", project.name, f"{limit} bytes")
+    return done()
+
+
+# fmt: off
+ENDPOINTS: tuple[HarborEndpoint, ...] = (
+    HarborEndpoint("GET", "/quotas",      in_system("quota", "list"),   list_quotas),
+    HarborEndpoint("GET", "/quotas/{id}", in_system("quota", "read"),   get_quota),
+    HarborEndpoint("PUT", "/quotas/{id}", in_system("quota", "update"), update_quota),
+)
+# fmt: on

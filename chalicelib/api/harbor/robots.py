@@ -1,0 +1,343 @@
+"""Robot accounts of the system and of projects, and the catalogue of what they can be permitted.
+
+Invariants:
+* A secret is shown once: when it is made.
+* A robot account that makes or changes another gives away nothing that it does not have itself.
+* Robot accounts of a project are the business of who may manage robots there; those of the system, of who may in
+  the system.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from chalicelib.api import identity, passwords
+from chalicelib.api.harbor import listing
+from chalicelib.api.harbor.calls import (
+    SIGNED_IN,
+    HarborCall,
+    HarborEndpoint,
+    answer,
+    created,
+    done,
+    identifier,
+    typed,
+)
+from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, not_found
+from chalicelib.api.http import Response
+from chalicelib.api.passwords import GeneratedSecret
+from chalicelib.policy import access, people
+from chalicelib.policy import robots as rules
+from chalicelib.policy.access import Kind
+from chalicelib.policy.configuration import DEFAULTS
+from chalicelib.policy.rbac import Permission
+from chalicelib.policy.robots import Level, RobotPermission
+from chalicelib.store.directory import SYSTEM, configuration, projects, robots
+from chalicelib.store.directory.projects import Project
+from chalicelib.store.directory.robots import NewRobot, Robot
+
+_SYSTEM_NAMESPACE = "/"
+
+
+def list_robots(call: HarborCall) -> Response:
+    """List the robot accounts of the system, or of the project that `q` names (Level=project,ProjectID=1)."""
+    wanted = listing.parse(call.request)
+    conditions = {name.replace("_", "").lower(): value for name, value in wanted.conditions.items()}
+    project = _project_of_list(call, conditions)
+    _check(call, project, "list")
+    rest = {name: value for name, value in conditions.items() if name not in ("level", "projectid")}
+    wanted = replace(wanted, conditions=rest)
+    scope, directory = project.id if project else SYSTEM, call.services.directory
+    if wanted.natural:
+        page = robots.page(directory, scope, wanted.slice)
+        entries = [_shown(call, robot, project) for robot in page.entries]
+        return listing.answered(call, wanted, entries, robots.count(directory, scope))
+    chosen, total = listing.select(wanted, [_shown(call, robot, project) for robot in robots.every(directory, scope)])
+    return listing.answered(call, wanted, chosen, total)
+
+
+def _project_of_list(call: HarborCall, conditions: Mapping[str, str]) -> Project | None:
+    if conditions.get("level", Level.SYSTEM) != Level.PROJECT:
+        return None
+    number = identifier(conditions.get("projectid", ""))
+    if number is None:
+        raise bad_request("q must name the project too: Level=project,ProjectID=<id>")
+    return _project(call, projects.by_id(call.services.directory, number))
+
+
+def _project(call: HarborCall, project: Project | None) -> Project:
+    if project is None:
+        if call.principal.administrator:
+            raise not_found("project")
+        raise HarborError(HarborCode.FORBIDDEN, "you may not manage robot accounts there")
+    return project
+
+
+def _check(call: HarborCall, project: Project | None, action: str) -> None:
+    """Raise FORBIDDEN where the caller may not do this to robot accounts of the project, or of the system."""
+    allowed = call.permissions
+    if project:
+        allowed = access.in_project(call.principal, identity.standing(call.services, call.principal, project))
+    if Permission("robot", action) not in allowed:
+        raise HarborError(HarborCode.FORBIDDEN, f"you may not do this: it needs robot:{action}")
+
+
+def _shown(call: HarborCall, robot: Robot, project: Project | None) -> dict[str, Any]:
+    return {
+        "id": robot.id,
+        "name": _full_name(call, robot, project),
+        "description": robot.description,
+        "level": str(robot.level),
+        "duration": robot.duration,
+        "editable": True,
+        "disable": robot.disabled,
+        "expires_at": robot.expires,
+        "permissions": [_shown_permission(permission) for permission in robot.permissions],
+        "creator_type": robot.creator_type,
+        "creator_ref": robot.creator,
+        "creation_time": robot.created,
+        "update_time": robot.updated,
+    }
+
+
+def _full_name(call: HarborCall, robot: Robot, project: Project | None) -> str:
+    return rules.full_name(
+        identity.robot_prefix(call.services), robot.level, project.name if project else "", robot.name
+    )
+
+
+def _shown_permission(permission: RobotPermission) -> dict[str, Any]:
+    allowed = [{"resource": resource, "action": action} for resource, action in sorted(permission.access)]
+    denied = [
+        {"resource": resource, "action": action, "effect": "deny"} for resource, action in sorted(permission.denied)
+    ]
+    return {"kind": str(permission.kind), "namespace": permission.namespace, "access": allowed + denied}
+
+
+def create_robot(call: HarborCall) -> Response:
+    """Make a robot account; its secret is in the answer and nowhere else."""
+    body = call.body()
+    permissions = _permissions(body)
+    level = _level(body)
+    project = _project_of(call, level, permissions)
+    _check(call, project, "create")
+    _check_permissions(call, level, permissions, project)
+    secret = _secret(body)
+    robot = robots.create(
+        call.services.directory,
+        _new_robot(call, body, permissions, secret, project),
+        project.entry.record.key if project else None,
+    )
+    name = _full_name(call, robot, project)
+    replace(call, in_project=project).log("robot", "create", name)
+    document = {
+        "id": robot.id,
+        "name": name,
+        "secret": secret,
+        "creation_time": robot.created,
+        "expires_at": robot.expires,
+    }
+    return created(call, robot.id, document, name=name)
+
+
+def _level(body: Mapping[str, Any]) -> Level:
+    try:
+        return Level(typed(body, "level", str, ""))
+    except ValueError as error:
+        raise bad_request("level must be system or project") from error
+
+
+def _permissions(body: Mapping[str, Any]) -> tuple[RobotPermission, ...]:
+    return tuple(_permission(given) for given in typed(body, "permissions", list, []))
+
+
+def _permission(given: object) -> RobotPermission:
+    if not isinstance(given, dict):
+        raise bad_request("each of the permissions must be an object")
+    entries = typed(given, "access", list, [])
+    if not all(isinstance(entry, dict) for entry in entries):
+        raise bad_request("each access must be an object with resource and action")
+    try:
+        kind = Level(typed(given, "kind", str, ""))
+    except ValueError as error:
+        raise bad_request("the kind of a permission must be system or project") from error
+    pairs = [
+        (Permission(typed(entry, "resource", str, ""), typed(entry, "action", str, "")), entry.get("effect"))
+        for entry in entries
+    ]
+    return RobotPermission(
+        kind=kind,
+        namespace=typed(given, "namespace", str, ""),
+        access=frozenset(pair for pair, effect in pairs if effect != "deny"),
+        denied=frozenset(pair for pair, effect in pairs if effect == "deny"),
+    )
+
+
+def _project_of(call: HarborCall, level: Level, permissions: tuple[RobotPermission, ...]) -> Project | None:
+    """Return the project that a robot account belongs to: the one that its only permission names."""
+    if level is Level.SYSTEM:
+        return None
+    if len(permissions) != 1:
+        raise bad_request("a robot account of a project has permissions in that project, as one entry")
+    return _project(call, projects.find(call.services.directory, permissions[0].namespace))
+
+
+def _check_permissions(
+    call: HarborCall, level: Level, permissions: tuple[RobotPermission, ...], project: Project | None
+) -> None:
+    try:
+        rules.check(level, permissions, project.name if project else "")
+    except ValueError as error:
+        raise bad_request(str(error)) from error
+    named = {permission.namespace for permission in permissions} - {_SYSTEM_NAMESPACE, "*"}
+    known = {found.name for found in projects.named(call.services.directory, tuple(sorted(named)))}
+    if named - known:
+        raise bad_request(f"there is no project {', '.join(sorted(named - known))}")
+    robot = call.principal.kind is Kind.ROBOT
+    if robot and not rules.covers(call.principal.permissions, permissions):
+        raise HarborError(HarborCode.DENIED, "a robot account can only give permissions that it has itself")
+
+
+def _secret(body: Mapping[str, Any]) -> str:
+    given = typed(body, "secret", str, "")
+    if not given:
+        return passwords.new_secret()
+    return _checked_secret(given)
+
+
+def _checked_secret(given: str) -> str:
+    try:
+        return people.check_password(given)
+    except ValueError as error:
+        raise bad_request(f"the secret is not good: {error}") from error
+
+
+def _new_robot(
+    call: HarborCall,
+    body: Mapping[str, Any],
+    permissions: tuple[RobotPermission, ...],
+    secret: str,
+    project: Project | None,
+) -> NewRobot:
+    default = configuration.read(call.services.directory).get(
+        "robot_token_duration", DEFAULTS["robot_token_duration"]
+    )
+    duration = typed(body, "duration", int, default) or default
+    try:
+        name = rules.check_name(typed(body, "name", str, ""))
+        expires = rules.expires_at(int(call.services.now().timestamp()), duration)
+    except ValueError as error:
+        raise bad_request(str(error)) from error
+    return NewRobot(
+        name=name,
+        project_id=project.id if project else SYSTEM,
+        description=typed(body, "description", str, ""),
+        secret=_hashed(secret, chosen=bool(body.get("secret"))),
+        disabled=typed(body, "disable", bool, False),
+        duration=duration,
+        expires=expires,
+        permissions=permissions,
+        creator_type="robot" if call.principal.kind is Kind.ROBOT else "local",
+        creator=call.principal.id,
+    )
+
+
+def _hashed(secret: str, *, chosen: bool) -> str:
+    return passwords.hash_password(secret) if chosen else passwords.hash_secret(GeneratedSecret(secret))
+
+
+def _robot(call: HarborCall, action: str) -> tuple[Robot, Project | None]:
+    """Return the robot account of the path and its project, if the caller may do this to it."""
+    robot = robots.by_id(call.services.directory, call.number("robot_id"))
+    if robot is None:
+        _check(call, None, action)
+        raise not_found("robot account")
+    project = projects.by_id(call.services.directory, robot.project_id) if robot.project_id else None
+    if robot.project_id and project is None:
+        raise not_found("robot account")
+    _check(call, project, action)
+    return robot, project
+
+
+def get_robot(call: HarborCall) -> Response:
+    """Show a robot account."""
+    robot, project = _robot(call, "read")
+    return answer(_shown(call, robot, project))
+
+
+def update_robot(call: HarborCall) -> Response:
+    """Change a robot account; its name and its level stay."""
+    robot, project = _robot(call, "update")
+    body = call.body()
+    _check_unchanged(call, robot, project, body)
+    permissions = _permissions(body) if body.get("permissions") is not None else robot.permissions
+    _check_permissions(call, robot.level, permissions, project)
+    duration = typed(body, "duration", int, robot.duration) or robot.duration
+    created_at = int(datetime.fromisoformat(robot.created).timestamp())
+    try:
+        expires = rules.expires_at(created_at, duration) if duration != robot.duration else robot.expires
+    except ValueError as error:
+        raise bad_request(str(error)) from error
+    changed = replace(
+        robot,
+        description=typed(body, "description", str, robot.description),
+        disabled=typed(body, "disable", bool, robot.disabled),
+        duration=duration,
+        expires=expires,
+        permissions=permissions,
+    )
+    robots.update(call.services.directory, changed)
+    replace(call, in_project=project).log("robot", "update", _full_name(call, robot, project))
+    return done()
+
+
+def _check_unchanged(call: HarborCall, robot: Robot, project: Project | None, body: Mapping[str, Any]) -> None:
+    name, level = typed(body, "name", str, ""), typed(body, "level", str, "")
+    if name and name not in (robot.name, _full_name(call, robot, project)):
+        raise bad_request("the name of a robot account cannot be changed")
+    if level and level != robot.level:
+        raise bad_request("the level of a robot account cannot be changed")
+
+
+def refresh_secret(call: HarborCall) -> Response:
+    """Give a robot account a new secret: a given one, or one that is made and shown once."""
+    robot, project = _robot(call, "update")
+    given = typed(call.body(), "secret", str, "")
+    secret = _checked_secret(given) if given else passwords.new_secret()
+    robots.update(call.services.directory, replace(robot, secret=_hashed(secret, chosen=bool(given))))
+    replace(call, in_project=project).log("robot", "update", _full_name(call, robot, project), "secret")
+    return answer({"secret": "" if given else secret})
+
+
+def delete_robot(call: HarborCall) -> Response:
+    """Delete a robot account."""
+    robot, project = _robot(call, "delete")
+    robots.delete(call.services.directory, robot)
+    replace(call, in_project=project).log("robot", "delete", _full_name(call, robot, project))
+    return done()
+
+
+def list_permissions(call: HarborCall) -> Response:  # noqa: ARG001 - it is the same for everybody
+    """List what robot accounts can be permitted."""
+    return answer(
+        {
+            "system": [permission._asdict() for permission in rules.SYSTEM_CATALOGUE],
+            "project": [permission._asdict() for permission in rules.PROJECT_CATALOGUE],
+        }
+    )
+
+
+_ROBOT = "/robots/{robot_id}"
+# The permission depends on where the robot account belongs: the handlers ask for it.
+# fmt: off
+ENDPOINTS: tuple[HarborEndpoint, ...] = (
+    HarborEndpoint("GET",    "/robots",      SIGNED_IN, list_robots),
+    HarborEndpoint("POST",   "/robots",      SIGNED_IN, create_robot),
+    HarborEndpoint("GET",    _ROBOT,         SIGNED_IN, get_robot),
+    HarborEndpoint("PUT",    _ROBOT,         SIGNED_IN, update_robot),
+    HarborEndpoint("PATCH",  _ROBOT,         SIGNED_IN, refresh_secret),
+    HarborEndpoint("DELETE", _ROBOT,         SIGNED_IN, delete_robot),
+    HarborEndpoint("GET",    "/permissions", SIGNED_IN, list_permissions),
+)
+# fmt: on

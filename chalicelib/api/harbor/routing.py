@@ -1,0 +1,146 @@
+"""The way from a request below `/api` or `/c` to its handler: route, authenticate, authorise.
+
+Invariants:
+* A path that is Harbor's and not built yet answers 501; one that is nobody's, 404.
+* Who lacks a permission gets 401 without credentials and 403 with them, whether the project exists or not; only an
+  administrator is told that a project does not exist.
+* A repository's name may come encoded once or twice; the longest reading of the path as a name wins.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from urllib.parse import unquote
+
+from chalicelib.api import identity
+from chalicelib.api.harbor.calls import PREFIX, HarborCall, HarborEndpoint, Need, Where, identifier
+from chalicelib.api.harbor.endpoints import ENDPOINTS
+from chalicelib.api.harbor.errors import HarborCode, HarborError, not_found, render, translated
+from chalicelib.api.harbor.unbuilt import UNBUILT
+from chalicelib.api.http import Request, Response
+from chalicelib.oci.errors import ErrorCode, RegistryError
+from chalicelib.policy import access
+from chalicelib.policy.access import ANONYMOUS, Kind, Principal
+from chalicelib.policy.rbac import Permission
+from chalicelib.services import Services
+from chalicelib.store.directory import projects
+from chalicelib.store.directory.projects import Project
+from chalicelib.store.table import BusyError, RefusedError
+
+log = logging.getLogger(__name__)
+
+_PROJECT_PARAMETERS = ("project_name_or_id", "project_name")
+_NO_PERMISSIONS: frozenset[Permission] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    pattern: re.Pattern[str]
+    rows: Mapping[str, HarborEndpoint | None]
+
+
+def handle(services: Services, request: Request) -> Response:
+    """Answer a request of Harbor's API; whatever goes wrong is one of Harbor's error documents."""
+    try:
+        return _handle(services, request)
+    except HarborError as error:
+        return render(error)
+    except RegistryError as error:
+        return render(translated(error))
+    except RefusedError as error:
+        return render(HarborError(HarborCode.CONFLICT, str(error)))
+    except BusyError:
+        return render(HarborError(HarborCode.CONFLICT, "others changed the same thing at once: try again"))
+    except Exception:
+        log.exception("request %s failed: %s %s", request.id, request.method, request.path)
+        return render(translated(RegistryError(ErrorCode.UNKNOWN)))
+
+
+def _handle(services: Services, request: Request) -> Response:
+    endpoint, parameters = _route(request)
+    principal = identity.of_request(services, request)
+    project = _project(services, request, parameters) if endpoint.need.where is Where.PROJECT else None
+    permissions = _permissions(services, principal, endpoint.need, project)
+    _check(principal, endpoint.need, permissions, project)
+    return endpoint.handler(HarborCall(services, request, principal, parameters, permissions, project))
+
+
+def _route(request: Request) -> tuple[HarborEndpoint, Mapping[str, str]]:
+    known: set[str] = set()
+    for route in _routes():
+        match = route.pattern.fullmatch(request.path)
+        if match is None:
+            continue
+        if request.method in route.rows:
+            endpoint = route.rows[request.method]
+            if endpoint is None:
+                raise HarborError(HarborCode.NOT_IMPLEMENTED, "this part of Harbor's API is not built yet")
+            return endpoint, {name: unquote(value) for name, value in match.groupdict().items()}
+        known |= set(route.rows)
+    if known:
+        raise HarborError(HarborCode.METHOD_NOT_ALLOWED, f"{request.method} is not offered here")
+    raise not_found(f"there is nothing at this address: {request.path[:200]}")
+
+
+@cache
+def _routes() -> tuple[_Route, ...]:
+    rows: dict[str, dict[str, HarborEndpoint | None]] = {}
+    for endpoint in ENDPOINTS:
+        rows.setdefault(_absolute(endpoint.path), {})[endpoint.method] = endpoint
+    for method, path in UNBUILT:
+        rows.setdefault(_absolute(path), {}).setdefault(method, None)
+    ordered = sorted(rows.items(), key=_specific_first)
+    return tuple(_Route(_pattern(path), methods) for path, methods in ordered)
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith(("/c/", "/api/")) else PREFIX + path
+
+
+def _specific_first(row: tuple[str, object]) -> tuple[int, int]:
+    return (-row[0].count("/"), row[0].count("{"))
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    # Only a repository's name may have slashes; Harbor's clients disagree about one at the end of a path.
+    expression = re.sub(r"\{repository_name\}", r"(?P<repository_name>.+)", path.rstrip("/"))
+    expression = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", expression)
+    return re.compile(expression + "/?", re.DOTALL)
+
+
+def _project(services: Services, request: Request, parameters: Mapping[str, str]) -> Project | None:
+    text = next(parameters[name] for name in _PROJECT_PARAMETERS if name in parameters)
+    return find_project(services, request, text)
+
+
+def find_project(services: Services, request: Request, text: str) -> Project | None:
+    """Return the project with this id or name: digits are an id, unless the request says that they are a name."""
+    is_name = request.headers.get("x-is-resource-name", "").lower() == "true"
+    number = None if is_name else identifier(text)
+    if number is not None:
+        return projects.by_id(services.directory, number)
+    return projects.find(services.directory, text)
+
+
+def _permissions(
+    services: Services, principal: Principal, need: Need, project: Project | None
+) -> frozenset[Permission]:
+    if need.where is not Where.PROJECT:
+        return access.in_system(principal)
+    if project is None:
+        return _NO_PERMISSIONS
+    return access.in_project(principal, identity.standing(services, principal, project))
+
+
+def _check(principal: Principal, need: Need, permissions: frozenset[Permission], project: Project | None) -> None:
+    if need.where is Where.OPEN or (need.where is Where.SIGNED_IN and principal.kind is not Kind.ANONYMOUS):
+        return
+    if need.permission in permissions:
+        return
+    if principal == ANONYMOUS:
+        raise HarborError(HarborCode.UNAUTHORIZED, "log in first")
+    if principal.administrator and project is None and need.where is Where.PROJECT:
+        raise not_found("project")
+    raise HarborError(HarborCode.FORBIDDEN, f"you may not do this: it needs {need.permission}")

@@ -1,0 +1,78 @@
+"""Logging in to the portal and out of it: cookies and the CSRF token that goes with them.
+
+Invariants:
+* The cookie is out of reach of scripts, and sent by no other site's requests that change something (SameSite).
+* The CSRF token comes with every answer to a session; what changes something must bring it along.
+"""
+
+from urllib.parse import parse_qs
+
+from chalicelib.api import identity
+from chalicelib.api.harbor.calls import OPEN, SIGNED_IN, HarborCall, HarborEndpoint
+from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request
+from chalicelib.api.http import Response
+from chalicelib.policy import configuration as rules
+from chalicelib.store.directory import configuration, sessions, users
+
+_LONGEST_FORM = 64 * 1024
+
+
+def log_in(call: HarborCall) -> Response:
+    """Begin a session with a name and a password."""
+    form = _form(call)
+    name, password = form.get("principal", [""])[0], form.get("password", [""])[0]
+    principal = identity.log_in(call.services, call.request, name, password)
+    values = rules.with_defaults(configuration.read(call.services.directory))
+    seconds = int(values["session_timeout"]) * 60
+    secret = identity.begin_session(call.services, principal, seconds)
+    call.log("user", "login", name)
+    headers = {
+        "Set-Cookie": _cookie(call, secret, seconds),
+        identity.CSRF_HEADER.title(): identity.csrf_token(call.services, secret),
+        "Cache-Control": "no-store",
+        "Content-Length": "0",
+    }
+    return Response(200, headers)
+
+
+def _form(call: HarborCall) -> dict[str, list[str]]:
+    content = call.request.read(_LONGEST_FORM)
+    try:
+        return parse_qs((content or b"").decode(), max_num_fields=20)
+    except ValueError as error:
+        raise bad_request("send an HTML form with principal and password") from error
+
+
+def _cookie(call: HarborCall, secret: str, seconds: int) -> str:
+    secure = "; Secure" if call.request.base_url.startswith("https:") else ""
+    return f"{identity.COOKIE}={secret}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+
+
+def log_out(call: HarborCall) -> Response:
+    """End the session."""
+    secret = identity.session_secret(call.request)
+    if secret:
+        sessions.end(call.services.directory, secret)
+    return Response(200, {"Set-Cookie": _cookie(call, "", 0), "Content-Length": "0"})
+
+
+def user_exists(call: HarborCall) -> Response:
+    """Say whether a user's name or address is taken, to an administrator alone: others would learn who is here."""
+    if not call.principal.administrator:
+        raise HarborError(HarborCode.FORBIDDEN, "only an administrator may ask who exists")
+    form = _form(call)
+    target, value = form.get("target", [""])[0], form.get("value", [""])[0]
+    if target == "username":
+        found = users.find(call.services.directory, value) is not None
+    elif target == "email":
+        found = any(user.email.casefold() == value.casefold() for user in users.every(call.services.directory))
+    else:
+        raise bad_request("target must be username or email")
+    return Response(200, {"Content-Type": "application/json; charset=utf-8"}, b"true" if found else b"false")
+
+
+ENDPOINTS: tuple[HarborEndpoint, ...] = (
+    HarborEndpoint("POST", "/c/login", OPEN, log_in),
+    HarborEndpoint("GET", "/c/log_out", OPEN, log_out),
+    HarborEndpoint("POST", "/c/userExists", SIGNED_IN, user_exists),
+)

@@ -1,0 +1,129 @@
+"""The registry as a whole: is it there, is it well, what is it, how is it set.
+
+Invariants:
+* Who has not logged in learns no version and nothing of how the registry is run.
+* Secrets of the configuration can be written and never read.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from chalicelib.api.harbor.calls import OPEN, HarborCall, HarborEndpoint, answer, done, in_system
+from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, not_found
+from chalicelib.api.http import Response
+from chalicelib.policy import configuration as rules
+from chalicelib.policy.access import Kind
+from chalicelib.store import layout
+from chalicelib.store.directory import configuration, users
+
+# What Harbor's tools compare with: the version of the API that is spoken here.
+HARBOR_VERSION = "v2.16.0"
+_SHOWN_TO_EVERYBODY = ("auth_mode", "primary_auth_mode", "self_registration", "banner_message")
+_SHOWN_WHEN_SIGNED_IN = ("project_creation_restriction", "read_only", "notification_enable")
+
+
+def ping(call: HarborCall) -> Response:  # noqa: ARG001 - it is the same for everybody
+    """Say that the registry is there."""
+    return Response(200, {"Content-Type": "text/plain; charset=utf-8"}, b"Pong")
+
+
+def version(call: HarborCall) -> Response:  # noqa: ARG001 - as above
+    """Say which version of Harbor's API this is."""
+    return answer({"version": "v2.0"})
+
+
+def health(call: HarborCall) -> Response:
+    """Say whether each thing that the registry stands on answers."""
+    services = call.services
+    components = [
+        {"name": "core", "status": "healthy"},
+        _component("database", lambda: configuration.read(services.directory)),
+        _component("registry", lambda: services.content.objects.head(layout.HEALTH)),
+    ]
+    well = all(component["status"] == "healthy" for component in components)
+    return answer({"status": "healthy" if well else "unhealthy", "components": components})
+
+
+def _component(name: str, ask: Callable[[], object]) -> dict[str, str]:
+    began = time.monotonic()
+    try:
+        ask()
+    except Exception:  # noqa: BLE001 - whatever it is, the component is not well, and details are for the log
+        seconds = time.monotonic() - began
+        return {"name": name, "status": "unhealthy", "error": f"no answer after {seconds:.1f} s"}
+    return {"name": name, "status": "healthy"}
+
+
+def system_info(call: HarborCall) -> Response:
+    """Describe the registry, more of it to who is logged in."""
+    values = rules.with_defaults(configuration.read(call.services.directory))
+    shown: dict[str, Any] = {name: values[name] for name in _SHOWN_TO_EVERYBODY}
+    shown["harbor_version"] = HARBOR_VERSION if call.principal.kind is not Kind.ANONYMOUS else ""
+    if call.principal.kind is not Kind.ANONYMOUS:
+        shown |= {name: values[name] for name in _SHOWN_WHEN_SIGNED_IN}
+        shown |= {
+            "current_time": call.services.directory.time(),
+            "registry_url": call.request.host,
+            "external_url": call.request.base_url,
+            "has_ca_root": False,
+            "registry_storage_provider_name": "s3",
+        }
+    return answer({name: value for name, value in shown.items() if value != ""})
+
+
+def volumes(call: HarborCall) -> Response:  # noqa: ARG001 - S3 has no volumes, whoever asks
+    """Describe the volumes: S3 is one that never fills up, which Harbor writes as zeros."""
+    return answer({"storage": [{"total": 0, "free": 0}]})
+
+
+def certificate(call: HarborCall) -> Response:  # noqa: ARG001 - as above
+    """Say that there is no root certificate to download: AWS serves the registry with public ones."""
+    raise not_found("a root certificate")
+
+
+def get_configuration(call: HarborCall) -> Response:
+    """Show every setting, with whether it can be changed."""
+    changed = configuration.read(call.services.directory)
+    values = rules.with_defaults(changed)
+    fixed = _auth_mode_is_fixed(call)
+    shown = {
+        name: {"value": value, "editable": not (name == "auth_mode" and fixed)}
+        for name, value in values.items()
+        if name not in rules.SECRET and name not in rules.HIDDEN
+    }
+    return answer(shown)
+
+
+def _auth_mode_is_fixed(call: HarborCall) -> bool:
+    """Tell whether there are users besides the administrator: they could not log in in another mode."""
+    return users.count(call.services.directory) > 1
+
+
+def set_configuration(call: HarborCall) -> Response:
+    """Change settings."""
+    body = call.body()
+    try:
+        changes = rules.parse(body)
+    except ValueError as error:
+        raise bad_request(str(error)) from error
+    before = rules.with_defaults(configuration.read(call.services.directory))
+    if changes.get("auth_mode", before["auth_mode"]) != before["auth_mode"] and _auth_mode_is_fixed(call):
+        raise HarborError(HarborCode.FORBIDDEN, "auth_mode can be changed only while there are no users")
+    configuration.change(call.services.directory, changes)
+    call.log("configuration", "update", ", ".join(sorted(changes)))
+    return done()
+
+
+# fmt: off
+ENDPOINTS: tuple[HarborEndpoint, ...] = (
+    HarborEndpoint("GET", "/ping",               OPEN,                                 ping),
+    HarborEndpoint("GET", "/api/version",        OPEN,                                 version),
+    HarborEndpoint("GET", "/health",             OPEN,                                 health),
+    HarborEndpoint("GET", "/systeminfo",         OPEN,                                 system_info),
+    HarborEndpoint("GET", "/systeminfo/volumes", in_system("system-volumes", "read"),  volumes),
+    HarborEndpoint("GET", "/systeminfo/getcert", OPEN,                                 certificate),
+    HarborEndpoint("GET", "/configurations",     in_system("configuration", "read"),   get_configuration),
+    HarborEndpoint("PUT", "/configurations",     in_system("configuration", "update"), set_configuration),
+)
+# fmt: on

@@ -1,0 +1,275 @@
+"""Credentials to principals: users, robot accounts, sessions, and how a principal stands to a project.
+
+Invariants:
+* A wrong password, an unknown user, a disabled or expired robot account get one answer, after the same work.
+* Failed logins make later ones from the same source wait, and never lock anybody out for good (`policy.throttle`).
+* A session's cookie changes something only together with its CSRF token.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from http.cookies import CookieError, SimpleCookie
+
+from chalicelib.api import passwords, tokens
+from chalicelib.api.http import Request
+from chalicelib.oci.errors import ErrorCode, RegistryError
+from chalicelib.policy import access, people
+from chalicelib.policy.access import ANONYMOUS, Kind, Principal, Standing
+from chalicelib.policy.configuration import DEFAULTS
+from chalicelib.policy.rbac import Role
+from chalicelib.services import Services
+from chalicelib.store.directory import (
+    SYSTEM,
+    configuration,
+    foundation,
+    logins,
+    members,
+    projects,
+    robots,
+    sessions,
+    users,
+)
+from chalicelib.store.directory.projects import Project
+from chalicelib.store.directory.robots import Robot
+from chalicelib.store.directory.sessions import Session
+from chalicelib.store.directory.users import ADMINISTRATOR, ADMINISTRATOR_ID, User
+from chalicelib.store.table import RefusedError
+
+COOKIE = "sid"
+CSRF_HEADER = "x-harbor-csrf-token"
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_WRONG = "the user name or the password is wrong"
+
+
+def of_request(services: Services, request: Request) -> Principal:
+    """Return who makes a request of the API: by Basic credentials, a token or a session; raise UNAUTHORIZED."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return of_bearer(services, credentials.strip())
+    if scheme:
+        return of_basic(services, request, scheme, credentials)
+    return _of_session(services, request)
+
+
+def of_bearer(services: Services, token: str) -> Principal:
+    """Return whom one of our tokens was issued to, as the directory knows them now; raise UNAUTHORIZED."""
+    claimed = tokens.ring(services.settings.signing_keys).verify(token, services.now()).principal
+    if claimed.kind is Kind.USER:
+        user = users.by_id(services.directory, claimed.id)
+        if user and user.name == claimed.name:
+            return _principal(user)
+    if claimed.kind is Kind.ROBOT:
+        robot = robots.by_id(services.directory, claimed.id)
+        if robot and _may_work(services, robot):
+            return _of_robot(claimed.name, robot)
+    if claimed == ANONYMOUS:
+        return ANONYMOUS
+    raise RegistryError(ErrorCode.UNAUTHORIZED, "whoever got this token is not known any more: log in again")
+
+
+def of_basic(services: Services, request: Request, scheme: str, credentials: str) -> Principal:
+    """Return who sends an Authorization header; none at all is anonymous, a wrong one raises UNAUTHORIZED."""
+    if not scheme:
+        return ANONYMOUS
+    if scheme.lower() != "basic":
+        raise RegistryError(ErrorCode.UNAUTHORIZED, "use Basic or Bearer authentication")
+    try:
+        text = base64.b64decode(credentials.strip(), validate=True).decode()
+    except ValueError as error:
+        raise RegistryError(ErrorCode.UNAUTHORIZED, "the Basic credentials are not readable") from error
+    name, _, password = text.partition(":")
+    return log_in(services, request, name, password)
+
+
+def log_in(services: Services, request: Request, name: str, password: str) -> Principal:
+    """Return whom a name and a password belong to; raise UNAUTHORIZED or TOOMANYREQUESTS."""
+    directory = services.directory
+    wait = logins.wait(directory, name, request.source)
+    if wait > 0:
+        message = "too many failed logins: wait and try again"
+        raise RegistryError(ErrorCode.TOOMANYREQUESTS, message, headers={"Retry-After": str(int(wait) + 1)})
+    account = _robot_account if is_robot_name(name) else _user_account
+    found = account(services, request, name, password)
+    if found is None:
+        logins.failed(directory, name, request.source)
+        raise RegistryError(ErrorCode.UNAUTHORIZED, _WRONG)
+    logins.succeeded(directory, name, request.source)
+    return found
+
+
+def _user_account(services: Services, request: Request, name: str, password: str) -> Principal | None:
+    user = _find_user(services, name)
+    if user is None:
+        passwords.spend(password)
+        return None
+    right = is_password(services, user, password) or _is_cli_secret(request, user, password)
+    return _principal(user) if right else None
+
+
+def _is_cli_secret(request: Request, user: User, secret: str) -> bool:
+    """Tell whether this is what a user's command-line tools log in with: to the registry, not to the API."""
+    elsewhere = request.path.startswith(("/api/", "/c/"))
+    return bool(user.cli_secret) and not elsewhere and passwords.check(user.name, user.cli_secret, secret)
+
+
+def _find_user(services: Services, name: str) -> User | None:
+    user = users.find(services.directory, name)
+    if user is None and name == ADMINISTRATOR:
+        # The first login of a new registry's life.
+        foundation.lay(services.directory)
+        user = users.find(services.directory, name)
+    return user
+
+
+def is_password(services: Services, user: User, password: str) -> bool:
+    """Tell whether this is a user's password; one that was hashed with old parameters is hashed anew."""
+    if user.id == ADMINISTRATOR_ID and not user.password:
+        return _same(services, password, services.settings.admin_password)
+    right = passwords.check(user.name, user.password, password)
+    if right and passwords.needs_rehash(user.password):
+        with suppress(RefusedError):
+            users.update(services.directory, replace(user, password=passwords.hash_password(password)))
+    return right
+
+
+def _same(services: Services, given: str, right: str) -> bool:
+    """Compare in a time that tells nothing, not even lengths."""
+    key = services.settings.signing_key
+    digests = [hmac.digest(key, text.encode(errors="replace"), "sha256") for text in (given, right)]
+    return bool(right) and hmac.compare_digest(*digests)
+
+
+def _robot_account(services: Services, _request: Request, name: str, secret: str) -> Principal | None:
+    robot = _find_robot(services, name)
+    if robot is None:
+        passwords.spend_secret(secret)
+        return None
+    if not passwords.check(name, robot.secret, secret) or not _may_work(services, robot):
+        return None
+    return _of_robot(name, robot)
+
+
+def _find_robot(services: Services, name: str) -> Robot | None:
+    prefix = robot_prefix(services)
+    if not name.startswith(prefix):
+        return None
+    project_name, plus, short = name.removeprefix(prefix).rpartition("+")
+    if not plus:
+        return robots.find(services.directory, SYSTEM, short)
+    project = projects.find(services.directory, project_name)
+    return robots.find(services.directory, project.id, short) if project else None
+
+
+def robot_prefix(services: Services) -> str:
+    """Return what the names of robot accounts begin with."""
+    changed = configuration.read(services.directory)
+    return str(changed.get("robot_name_prefix", DEFAULTS["robot_name_prefix"]))
+
+
+def _may_work(services: Services, robot: Robot) -> bool:
+    expired = 0 <= robot.expires <= services.now().timestamp()
+    return not (robot.disabled or expired)
+
+
+def _principal(user: User) -> Principal:
+    return Principal(user.name, user.administrator, Kind.USER, user.id)
+
+
+def _of_robot(name: str, robot: Robot) -> Principal:
+    return Principal(name, kind=Kind.ROBOT, id=robot.id, permissions=robot.permissions, project_id=robot.project_id)
+
+
+def _of_session(services: Services, request: Request) -> Principal:
+    """Return whose session's cookie comes with a request; what changes something needs the CSRF token too."""
+    secret = session_secret(request)
+    session = sessions.find(services.directory, secret) if secret else None
+    user = users.by_id(services.directory, session.user_id) if session else None
+    if session is None or user is None or not _still_holds(services, session, user):
+        return ANONYMOUS
+    sent = request.headers.get(CSRF_HEADER, "")
+    if request.method not in _SAFE and not hmac.compare_digest(sent.encode(), csrf_token(services, secret).encode()):
+        raise RegistryError(ErrorCode.DENIED, "the CSRF token is missing or wrong: send X-Harbor-CSRF-Token")
+    return _principal(user)
+
+
+def session_secret(request: Request) -> str:
+    """Return the session's secret that a request's cookie has, or ""."""
+    try:
+        cookies = SimpleCookie(request.headers.get("cookie", ""))
+    except CookieError:
+        return ""
+    return cookies[COOKIE].value if COOKIE in cookies else ""
+
+
+def begin_session(services: Services, principal: Principal, seconds: int) -> str:
+    """Begin a session of a user who logged in, and return its secret."""
+    user = users.by_id(services.directory, principal.id)
+    if principal.kind is not Kind.USER or user is None:
+        raise RegistryError(ErrorCode.UNAUTHORIZED, "only users can log in to the portal")
+    return sessions.begin(services.directory, user.id, fingerprint(services, user), seconds)
+
+
+def _still_holds(services: Services, session: Session, user: User) -> bool:
+    return hmac.compare_digest(session.fingerprint, fingerprint(services, user))
+
+
+def fingerprint(services: Services, user: User) -> str:
+    """Return what stands for a user's password in a session: it changes with the password and does not tell it."""
+    password = user.password or services.settings.admin_password
+    return hashlib.sha256(f"{user.id}\0{password}".encode()).hexdigest()
+
+
+def csrf_token(services: Services, secret: str) -> str:
+    """Return the token that proves that a request with a session's cookie was meant."""
+    return hmac.digest(services.settings.signing_key, f"csrf {secret}".encode(), "sha256").hex()
+
+
+def roles(services: Services, principal: Principal, project_id: int) -> frozenset[Role]:
+    """Return the roles that a user has in a project."""
+    if principal.kind is not Kind.USER:
+        return frozenset()
+    return members.roles(services.directory, project_id, [f"{members.Kind.USER}/{principal.id}"])
+
+
+def standing(services: Services, principal: Principal, project: Project) -> Standing:
+    """Return how a principal stands to a project."""
+    held = frozenset() if principal.administrator else roles(services, principal, project.id)
+    return Standing(project.name, project.public, held)
+
+
+def grant(services: Services, principal: Principal, resources: Iterable[str]) -> access.Grant:
+    """Return what a principal may do to resources, asking for each project once."""
+    wanted = tuple(resources)
+    names = tuple(dict.fromkeys(filter(None, map(access.project_of, wanted))))
+    found = projects.named(services.directory, names) if names else ()
+    standings = {project.name: standing(services, principal, project) for project in found}
+    return access.grant(principal, wanted, standings)
+
+
+def visible_projects(services: Services, principal: Principal) -> tuple[Project, ...]:
+    """Return the projects that a principal may see, in the order of their names."""
+    directory = services.directory
+    if principal.administrator or (principal.kind is Kind.ROBOT and _everywhere(principal)):
+        return projects.every(directory)
+    found = {project.id: project for project in projects.public(directory)}
+    if principal.kind is Kind.USER:
+        for number in members.projects_of(directory, [f"{members.Kind.USER}/{principal.id}"]):
+            project = found.get(number) or projects.by_id(directory, number)
+            if project:
+                found[number] = project
+    names = tuple(permission.namespace for permission in principal.permissions if permission.namespace != "/")
+    found |= {project.id: project for project in projects.named(directory, names)}
+    return tuple(sorted(found.values(), key=lambda project: project.name))
+
+
+def _everywhere(principal: Principal) -> bool:
+    return any(permission.namespace == "*" for permission in principal.permissions)
+
+
+def is_robot_name(name: str) -> bool:
+    """Tell whether a name is a robot account's: it has a character that users' names cannot have."""
+    return any(character in people.ILLEGAL for character in name)

@@ -1,0 +1,53 @@
+"""The directory: projects, people, rights and what governs them, on one table. Every shape of a record is here.
+
+```
+partition              sort                  record                                          written by
+projects/              <name>                a project; found by name, listed in its order   projects
+users/                 <lookup key>          a user, with the hash of the password           users
+groups/                <type>/<key>          a group of users: its source's name or DN       groups
+members/<project id>   u/<id> or g/<id>      the role of a user or a group in a project      members
+memberships/<u|g>/<id> <project id>          the same, from the other side                   members
+robots/<project id>    <name>                a robot account, with the hash of its secret    robots
+labels/<project id>    <name>                a label                                         labels
+<kind>/<id>            self                  {partition, sort}: where a numeric id leads     collection
+count/<partition>      count                 counter `entries`: how many a partition has     collection
+emails/                <address>             {id}: no two users share an address             users
+public/                <name>                {id}: the projects that everybody may see       projects
+configuration/         values                the settings that differ from their defaults    configuration
+audit/<project id>     <time>.<id>           an event of a project                           audit
+audit/                 <time>.<id>           every event, system and projects together       audit
+sessions/              <hash>                a portal session; expires                       sessions
+logins/                <account or source>   failed logins; expires                          logins
+foundation/            laid                  the first project was made                      foundation
+```
+
+Project id 0 is the system itself: its robots, its labels, its events.
+
+Invariants:
+* A numeric id is drawn at random below 2^31 and reserved in the transaction that makes its record: no counter, and
+  none is ever used twice at a time. Ids below `FIRST_ID` are those that Harbor's clients know beforehand.
+* Records below a project are keyed by its id, so one that is made anew under an old name begins empty.
+* What takes several records is one transaction, or an order in which a crash leaves records that nobody reaches.
+* Every condition has a name, in words that can be shown to whoever lost.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from chalicelib.store.table import Table
+
+SYSTEM = 0
+FIRST_ID = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """What the functions of these modules work with."""
+
+    table: Table
+    now: Callable[[], datetime]
+
+    def time(self) -> str:
+        """Return the moment, as records and answers write it (RFC 3339, UTC, milliseconds)."""
+        return self.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")

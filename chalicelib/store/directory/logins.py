@@ -1,0 +1,51 @@
+"""Logins that failed and sources that are trusted, kept for as long as `policy.throttle` has a use for them.
+
+Invariant: a record here can only make a login wait; it never decides whether a password is right.
+"""
+
+from dataclasses import asdict
+
+from chalicelib.policy import throttle
+from chalicelib.policy.throttle import Failures
+from chalicelib.store.directory import Directory
+from chalicelib.store.table import Key, Put, Record
+
+
+def wait(directory: Directory, account: str, source: str) -> float:
+    """Return for how many seconds a login of the account from the source may not be tried."""
+    keys = throttle.keys(account, source)
+    found = directory.table.get_many([_key(keys.own), _key(keys.everywhere)])
+    own, everywhere = (_failures(found.get(_key(key))) for key in keys)
+    return throttle.wait(own, everywhere, _now(directory))
+
+
+def failed(directory: Directory, account: str, source: str) -> None:
+    """Record a failed login."""
+    for key in throttle.keys(account, source):
+        failures = _failures(directory.table.get(_key(key)))
+        _write(directory, key, throttle.after_failure(failures, _now(directory)))
+
+
+def succeeded(directory: Directory, account: str, source: str) -> None:
+    """Record a login that succeeded, where that changes anything."""
+    key = throttle.keys(account, source).own
+    before = _failures(directory.table.get(_key(key)))
+    after = throttle.after_success(before, _now(directory))
+    if after != before:
+        _write(directory, key, after)
+
+
+def _write(directory: Directory, key: str, failures: Failures) -> None:
+    directory.table.commit(Put(_key(key), asdict(failures), expires=throttle.expires(failures)))
+
+
+def _failures(record: Record | None) -> Failures:
+    return Failures(**record.document) if record else throttle.NONE
+
+
+def _now(directory: Directory) -> float:
+    return directory.now().timestamp()
+
+
+def _key(key: str) -> Key:
+    return Key("logins/", key)

@@ -1,0 +1,170 @@
+"""Projects: the namespaces of repositories, with the rules that hold in each.
+
+Invariants:
+* A project's name is the first part of its repositories' names and never changes.
+* `public/` lists exactly the projects whose metadata say "public": "true".
+* A project that holds repositories is not deleted.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from chalicelib.oci.pages import Page
+from chalicelib.store.directory import Directory
+from chalicelib.store.directory.collection import Collection, Entry
+from chalicelib.store.table import Change, Check, Delete, Key, Put, Slice
+
+UNLIMITED = -1
+PROJECTS = Collection("project", "projects", "a project of this name exists already")
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project; times are RFC 3339 texts, `storage_limit` bytes or -1, `registry_id` 0 unless a proxy cache."""
+
+    id: int
+    name: str
+    owner_id: int
+    owner_name: str
+    metadata: Mapping[str, str]
+    allowlist: Mapping[str, Any]
+    storage_limit: int
+    registry_id: int
+    created: str
+    updated: str
+    entry: Entry
+
+    @property
+    def public(self) -> bool:
+        """Tell whether everybody may look and pull."""
+        return self.metadata.get("public") == "true"
+
+
+@dataclass(frozen=True, slots=True)
+class NewProject:
+    """What a project is made of."""
+
+    name: str
+    owner_id: int
+    owner_name: str
+    metadata: Mapping[str, str]
+    allowlist: Mapping[str, Any]
+    storage_limit: int = UNLIMITED
+    registry_id: int = 0
+
+
+def create(
+    directory: Directory, new: NewProject, owner: Callable[[int], Iterable[Change]], *, fixed_id: int = 0
+) -> Project:
+    """Make a project and its first member, as `owner` makes it of the project's id; raise RefusedError."""
+    now = directory.time()
+    document = {
+        "name": new.name,
+        "owner_id": new.owner_id,
+        "owner_name": new.owner_name,
+        "metadata": dict(new.metadata),
+        "allowlist": dict(new.allowlist),
+        "storage_limit": new.storage_limit,
+        "registry_id": new.registry_id,
+        "created": now,
+        "updated": now,
+    }
+    key = PROJECTS.key("", new.name)
+
+    def also(number: int) -> Iterable[Change]:
+        yield from owner(number)
+        if new.metadata.get("public") == "true":
+            yield Put(_public(new.name), {"id": number})
+
+    return _project(PROJECTS.create(directory, key, document, also, fixed_id=fixed_id))
+
+
+def find(directory: Directory, name: str) -> Project | None:
+    """Return the project of this name, or None."""
+    entry = PROJECTS.find(directory, PROJECTS.key("", name))
+    return _project(entry) if entry else None
+
+
+def by_id(directory: Directory, number: int) -> Project | None:
+    """Return the project with this id, or None."""
+    entry = PROJECTS.by_id(directory, number)
+    return _project(entry) if entry else None
+
+
+def named(directory: Directory, names: tuple[str, ...]) -> tuple[Project, ...]:
+    """Return those of the projects that exist, in the order of the names."""
+    keys = [PROJECTS.key("", name) for name in names]
+    found = directory.table.get_many(keys)
+    return tuple(_project(Entry(found[key].document["id"], found[key])) for key in keys if key in found)
+
+
+def page(directory: Directory, wanted: Slice) -> Page[Project]:
+    """Return a part of all projects, in the order of their names."""
+    found = PROJECTS.page(directory, "", wanted)
+    return Page(tuple(map(_project, found.entries)), found.more)
+
+
+def every(directory: Directory) -> tuple[Project, ...]:
+    """Return all projects, in the order of their names."""
+    return tuple(map(_project, PROJECTS.all(directory)))
+
+
+def public(directory: Directory) -> tuple[Project, ...]:
+    """Return the projects that everybody may see, in the order of their names."""
+    names: list[str] = []
+    wanted = Slice()
+    while True:
+        found = directory.table.query("public/", wanted)
+        names += [record.key.sort for record in found.entries]
+        if not found.more:
+            return named(directory, tuple(names))
+        wanted = replace(wanted, after=names[-1])
+
+
+def count(directory: Directory) -> int:
+    """Return how many projects there are."""
+    return PROJECTS.count(directory)
+
+
+def update(directory: Directory, project: Project) -> None:
+    """Store what may change of a project; raise RefusedError where somebody else changed it since it was read."""
+    document = {
+        **project.entry.document,
+        "metadata": dict(project.metadata),
+        "allowlist": dict(project.allowlist),
+        "storage_limit": project.storage_limit,
+        "updated": directory.time(),
+    }
+    key = _public(project.name)
+    listed = Put(key, {"id": project.id}) if project.public else Delete(key)
+    PROJECTS.update(directory, project.entry, document, listed)
+
+
+def delete(directory: Directory, project: Project, empty: Check) -> None:
+    """Delete a project if the check `empty` holds; raise RefusedError.
+
+    Its members, robots and labels stay as records that nothing leads to any more: ids are not used again soon.
+    """
+    PROJECTS.delete(directory, project.entry, Delete(_public(project.name)), empty)
+
+
+def _public(name: str) -> Key:
+    return Key("public/", name)
+
+
+def _project(entry: Entry) -> Project:
+    document = entry.document
+    return Project(
+        id=entry.id,
+        name=document["name"],
+        owner_id=document["owner_id"],
+        owner_name=document["owner_name"],
+        metadata=document["metadata"],
+        allowlist=document["allowlist"],
+        storage_limit=document["storage_limit"],
+        registry_id=document["registry_id"],
+        created=document["created"],
+        updated=document["updated"],
+        entry=entry,
+    )
