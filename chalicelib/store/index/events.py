@@ -6,7 +6,7 @@ Invariants:
 * Each is a row of small changes that can be done again; where the repository was deleted meanwhile, all of it is.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.manifests import Manifest
@@ -30,9 +30,19 @@ def pushed(
     in_any(index, project_id, repository, step)
 
 
-def tagged(index: Index, project_id: int, repository: Repository, tag: Tag, digest: Digest) -> None:
-    """Tell of a tag that names a manifest now; raise as `pushed`."""
-    in_any(index, project_id, repository, lambda home: settle.tags(index, home, {tag.name: str(digest)}))
+def retagged(index: Index, project_id: int, repository: Repository, named: Mapping[str, str]) -> None:
+    """Tell of tags that name other digests now, or none ("" as the digest); raise as `pushed`."""
+    in_any(index, project_id, repository, lambda home: settle.tags(index, home, named))
+
+
+def found(index: Index, project_id: int, repository: Repository, digest: Digest) -> None:
+    """Tell of a manifest that S3 turns out to have; raise as `pushed`."""
+
+    def step(home: RepositoryRecord) -> None:
+        settle.manifest(index, home, digest)
+        settle.listing(index, home, str(digest))
+
+    in_any(index, project_id, repository, step)
 
 
 def untagged(index: Index, project_id: int, repository: Repository, tag: Tag) -> None:

@@ -135,9 +135,9 @@ def forget(index: Index, home: RepositoryRecord) -> None:
     )
 
 
-def pulled(index: Index, project_id: int, repository: Repository, pulls: int) -> None:
+def pulled(index: Index, home: RepositoryRecord, pulls: int) -> None:
     """Count pulls, in haste."""
-    index.table.add(_key(project_id, repository), {"pulls": pulls})
+    index.table.add(home.record.key, {"pulls": pulls})
 
 
 def sort_key(repository: Repository) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.manifests import Manifest
-from chalicelib.oci.names import Tag
+from chalicelib.oci.names import Repository, Tag
 from chalicelib.store import manifests
 from chalicelib.store.index import Index, artifacts, batches, descriptions, every, kinds
 from chalicelib.store.index.artifacts import Artifact
@@ -139,13 +139,13 @@ def _child_digests(children: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
 
 def in_s3(index: Index, home: RepositoryRecord, digest: Digest) -> bool:
     """Tell whether the repository has a manifest, by itself or through a tag."""
-    return _head(index, home, digest) != ""
+    return named(index, home.repository, digest) != ""
 
 
-def _head(index: Index, home: RepositoryRecord, reference: Tag | Digest) -> str:
+def named(index: Index, repository: Repository, reference: Tag | Digest) -> str:
     """Return the digest that S3 has under a reference, or ""."""
     try:
-        return str(manifests.head(index.content, home.repository, reference).digest)
+        return str(manifests.head(index.content, repository, reference).digest)
     except RegistryError as error:
         if error.code is ErrorCode.MANIFEST_UNKNOWN:
             return ""
@@ -276,11 +276,11 @@ def _moves(index: Index, home: RepositoryRecord, wanted: Mapping[str, str]) -> t
     """Return which tags' records name something else; what they are to name has a record, or they name nothing."""
     keys = {tag: artifacts.tag_key(home, tag) for tag in wanted}
     records = index.table.get_many(keys.values())
-    named = {tag: (records[key].document["digest"] if key in records else "") for tag, key in keys.items()}
-    differing = {tag: digest for tag, digest in wanted.items() if named[tag] != digest}
+    found = {tag: (records[key].document["digest"] if key in records else "") for tag, key in keys.items()}
+    differing = {tag: digest for tag, digest in wanted.items() if found[tag] != digest}
     targets = _targets(index, home, {digest for digest in differing.values() if digest})
     moves = (
-        _Move(tag, records.get(keys[tag]), named[tag], digest if digest in targets else "", targets.get(digest))
+        _Move(tag, records.get(keys[tag]), found[tag], digest if digest in targets else "", targets.get(digest))
         for tag, digest in differing.items()
     )
     return tuple(move for move in moves if move.before != move.after)
@@ -352,5 +352,5 @@ def _attached_key(home: RepositoryRecord, subject: str, digest: str, tag: str) -
 def _now(index: Index, home: RepositoryRecord, moves: Iterable[_Move]) -> dict[str, str]:
     """Return what S3 says by now of the tags that were moved, where it differs."""
     moved = {move.tag: move.after for move in moves}
-    heads = index.content.together(partial(_head, index, home), [Tag(tag) for tag in moved])
+    heads = index.content.together(partial(named, index, home.repository), [Tag(tag) for tag in moved])
     return {tag: head for (tag, after), head in zip(moved.items(), heads, strict=True) if head != after}
