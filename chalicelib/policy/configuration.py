@@ -2,8 +2,7 @@
 
 Invariants:
 * `SETTINGS` names them all. `parse` lets nothing through that is not one of them or not of its type.
-* Secrets can be written and never read: whoever shows settings leaves out `SECRET`, and `HIDDEN`, which other
-  endpoints show.
+* Secrets can be written and never read: whoever shows settings leaves out `SECRET`, and `HIDDEN` too.
 * The prefix of robot accounts contains a character that no user's name can have (`policy.people.ILLEGAL`), so no
   name can be both.
 
@@ -28,6 +27,7 @@ A_YEAR = 365 * 24 * 60
 _LAYOUT = frozenset("\n\r\t")
 
 AUTH_MODE = "auth_mode"
+_MODES = ("db_auth", "ldap_auth", "oidc_auth", "http_auth", "uaa_auth")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +137,7 @@ def _elsewhere(_value: object) -> object:
 
 # fmt: off
 SETTINGS: Mapping[str, Setting] = MappingProxyType({
-    AUTH_MODE:                             Setting("db_auth", _one_of("db_auth", "ldap_auth", "oidc_auth", "http_auth",
-                                                                      "uaa_auth")),
+    AUTH_MODE:                             Setting("db_auth", _one_of(*_MODES)),
     "primary_auth_mode":                   Setting(False, _flag),
     "scan_all_policy":                     Setting(MappingProxyType({}), _elsewhere),
     "project_creation_restriction":        Setting("everyone", _one_of("everyone", "adminonly")),
@@ -208,7 +207,10 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType({
 # fmt: on
 DEFAULTS: Mapping[str, Any] = MappingProxyType({name: setting.default for name, setting in SETTINGS.items()})
 SECRET = frozenset(name for name, setting in SETTINGS.items() if setting.secret)
-HIDDEN = frozenset({"scan_all_policy"})
+# Harbor's description of the API has no place for the first three, and another endpoint for the last.
+HIDDEN = frozenset(
+    {"pull_time_update_disable", "pull_count_update_disable", "pull_audit_log_disable", "scan_all_policy"}
+)
 
 
 def parse(changes: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -45,14 +45,11 @@ class GroupType(IntEnum):
 
 def lookup_key(name: str) -> str:
     """Return the form of a user's name by which it is unique, or `NOBODY` where no user can have this name."""
-    # Folding case can undo the normal form, and the normal form bring forth capitals: twice is enough for both.
-    key = _folded(_folded(name[: LONGEST_NAME + 1]))
+    # Cut first: the compatible forms of a text can be many times as long.
+    compatible = unicodedata.normalize("NFKC", name[: LONGEST_NAME + 1])
+    key = unicodedata.normalize("NFKC", compatible.casefold())
     usable = len(name) <= LONGEST_NAME and key.isprintable() and 0 < len(key.encode()) <= LONGEST_KEY
     return key if usable else NOBODY
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def check_user_name(name: str) -> str:

@@ -30,8 +30,7 @@ _LATEST = 253_402_300_799
 
 _HIGHEST = 2**31 - 1
 _LONGEST_PATTERN = 1024
-_TRUE = frozenset({"true", "True", "TRUE", "t", "T", "1"})
-_FALSE = frozenset({"false", "False", "FALSE", "f", "F", "0"})
+_FLAGS = MappingProxyType({"true": "true", "t": "true", "1": "true", "false": "false", "f": "false", "0": "false"})
 
 
 class Setter(Enum):
@@ -43,7 +42,7 @@ class Setter(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """A key of the metadata: how a text becomes a valid value (or a ValueError), and what holds where it is absent."""
+    """A key of the metadata: how a text becomes a value (or a ValueError: "must be ..."), and what absence means."""
 
     parse: Callable[[str], str]
     default: str
@@ -51,9 +50,9 @@ class Metadata:
 
 
 def _flag(text: str) -> str:
-    if text not in _TRUE | _FALSE:
+    if text.lower() not in _FLAGS:
         raise ValueError("must be true or false")
-    return "true" if text in _TRUE else "false"
+    return _FLAGS[text.lower()]
 
 
 def _choice(*choices: str) -> Callable[[str], str]:
@@ -102,7 +101,7 @@ def check_name(name: str) -> str:
     """Return a project's name; raise ValueError."""
     if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
         raise ValueError(
-            f"the name of a project has 1 to {LONGEST_NAME} lower-case letters and digits, separated by single . _ or -"
+            f"a project's name has 1 to {LONGEST_NAME} lower-case letters and digits, separated by single . _ or -"
         )
     return name
 
@@ -110,13 +109,14 @@ def check_name(name: str) -> str:
 def parse_metadata(given: Mapping[str, Any]) -> Mapping[str, str]:
     """Return those of the metadata that a client may set, as texts in their normal forms; raise ValueError.
 
-    A null sets nothing, as if the key were absent.
+    A null sets nothing, and neither does an empty text where it is not a value.
     """
-    return {
-        key: _parsed(key, value)
-        for key, value in given.items()
-        if value is not None and key in METADATA and METADATA[key].setter is Setter.MEMBER
-    }
+    return {key: _parsed(key, value) for key, value in given.items() if key in METADATA and _sets(key, value)}
+
+
+def _sets(key: str, value: object) -> bool:
+    row = METADATA[key]
+    return row.setter is Setter.MEMBER and value is not None and (value != "" or row.default == "")
 
 
 def _parsed(key: str, value: object) -> str:
@@ -137,7 +137,7 @@ def effective(metadata: Mapping[str, str], key: str) -> str:
 
 
 def parse_allowlist(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return an allowlist of vulnerabilities: `items`, each with a `cve_id`, and perhaps `expires_at`.
+    """Return an allowlist of vulnerabilities: `items`, each with its own `cve_id`, and perhaps `expires_at`.
 
     The time is in seconds since 1970; without one the list holds for ever. Raise ValueError.
     """
@@ -147,9 +147,7 @@ def parse_allowlist(given: Mapping[str, Any]) -> Mapping[str, Any]:
     names = [_cve(item) for item in items or []]
     if len(names) > LONGEST_ALLOWLIST:
         raise ValueError(f"an allowlist has at most {LONGEST_ALLOWLIST} items")
-    if len(set(names)) < len(names):
-        raise ValueError("an allowlist names each cve_id once")
-    return {"items": [{"cve_id": name} for name in names], **_expiry(given.get("expires_at"))}
+    return {"items": [{"cve_id": name} for name in dict.fromkeys(names)], **_expiry(given.get("expires_at"))}
 
 
 def _cve(item: object) -> str:
