@@ -58,7 +58,7 @@ def _text_of(longest: int) -> Callable[[object], str]:
     def parse(value: object) -> str:
         if not isinstance(value, str):
             raise ValueError("must be a text")  # noqa: TRY004 - as above
-        if len(value.encode(errors="replace")) > longest:
+        if len(value.encode()) > longest:
             raise ValueError(f"must have at most {longest} bytes")
         if not all(" " <= character != "\x7f" or character in _LAYOUT for character in value):
             raise ValueError("must have no control characters")
