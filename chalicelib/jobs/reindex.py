@@ -76,8 +76,8 @@ def step(
     services: Services, pool: Executor, cursor: Cursor, project: str = "", repository: str = ""
 ) -> Cursor | None:
     """Do one step; return the cursor of the next one, or None at the end of what was asked for."""
-    after = _within(services.index, pool, cursor) if cursor.repository else cursor
-    if after.repository and after.phase < len(_PHASES):
+    after = within(services.index, pool, cursor) if cursor.repository else cursor
+    if after.repository and after.phase < PHASES:
         return after
     if repository:
         return None
@@ -103,12 +103,12 @@ def _next_repository(index: Index, cursor: Cursor) -> str:
     return layout.catalog_name(min(keys)) if keys else ""
 
 
-def _within(index: Index, pool: Executor, cursor: Cursor) -> Cursor:
-    """Do one step in a repository."""
+def within(index: Index, pool: Executor, cursor: Cursor) -> Cursor:
+    """Do one step in a repository; the phase `PHASES` is the end of it."""
     repository = Repository(cursor.repository)
     if cursor.phase == 0 and not cursor.after and not _is_there(index, repository):
         in_known(index, cursor.project_id, repository, partial(removal.forget, index))
-        return replace(cursor, phase=len(_PHASES))
+        return replace(cursor, phase=PHASES)
     after: list[str] = []
 
     def attempt(home: RepositoryRecord) -> None:
@@ -180,6 +180,7 @@ def _relations(index: Index, home: RepositoryRecord, pool: Executor, after: str)
 
 
 _PHASES: tuple[Callable[[Index, RepositoryRecord, Executor, str], str], ...] = (_manifests, _tags, _relations)
+PHASES = len(_PHASES)
 
 
 def _records(index: Index, partition: str, after: str, last: str) -> Iterator[str]:

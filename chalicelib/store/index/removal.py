@@ -12,7 +12,7 @@ from functools import partial
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.store import layout
-from chalicelib.store.index import Index, batches, events, every, repositories
+from chalicelib.store.index import Index, batches, events, every, repositories, settle
 from chalicelib.store.index.attempts import in_known
 from chalicelib.store.index.repositories import RepositoryRecord
 from chalicelib.store.table import LARGEST_COMMIT, Delete
