@@ -169,19 +169,15 @@ class DynamoTable:
 
     def _batch(self, keys: Sequence[Any]) -> Iterator[Json]:
         """Yield the items under up to a hundred keys; what DynamoDB leaves over is asked for again."""
-        for pause in self._pauses():
+        for _ in self._attempts():
             answer = self._dynamo.batch_get_item(
                 RequestItems={self.name: {"Keys": list(keys), "ConsistentRead": True}},
             )
-            found = answer["Responses"].get(self.name, [])
-            yield from found
+            yield from answer["Responses"].get(self.name, [])
             left_over = answer["UnprocessedKeys"]
             keys = left_over[self.name]["Keys"] if self.name in left_over else ()
             if not keys:
                 return
-            # An answer is cut at 16 MB as well, which is no reason to wait.
-            if not found:
-                pause()
         raise OSError("DynamoDB leaves keys unprocessed again and again")
 
     def query(self, partition: str, wanted: Slice) -> Page[Record]:
@@ -208,15 +204,13 @@ class DynamoTable:
         if len({change.key for change in changes}) < len(changes) or len(changes) > LARGEST_COMMIT:
             raise ValueError(f"a commit changes up to {LARGEST_COMMIT} different records")
         attempt = _Attempt(self.name, changes)
-        for pause in self._pauses():
+        for _ in self._attempts():
             now = self._moment()
             outcomes = self._write(changes, attempt.requests(now))
             if not outcomes:
                 return
             if any(outcome.code == _UNMET for outcome in outcomes):
                 attempt = attempt.corrected(outcomes, now)
-            else:
-                pause()
         raise BusyError("other writers were in the way at every attempt")
 
     def add(self, key: Key, amounts: Mapping[str, int]) -> None:
@@ -240,11 +234,12 @@ class DynamoTable:
                 return _outcomes(error)
         return ()
 
-    def _pauses(self) -> Iterator[Callable[[], object]]:
-        """Yield, for each attempt, the pause to take before the next: of random and growing length."""
+    def _attempts(self) -> Iterator[int]:
+        """Yield the numbers of attempts, with a pause of random and growing length before each but the first."""
         for attempt in range(_ATTEMPTS):
-            longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)
-            yield lambda longest=longest: self.sleep(random.uniform(0, longest))  # type: ignore[misc] # noqa: S311
+            if attempt:
+                self.sleep(random.uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)))  # noqa: S311 - no secret
+            yield attempt
 
     def _moment(self) -> int:
         return int(self.now())

@@ -5,15 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import boto3
-from botocore.config import Config
-from mypy_boto3_dynamodb import DynamoDBClient
 
 from tests.engines.engine import Engine
 from tests.engines.ministack import cache_directory
@@ -61,22 +58,8 @@ def dynamodb_local() -> Iterator[Engine]:
         engine = Engine("dynamodb-local", f"http://{HOST}:{port}")
         command = _command(libraries, port)
         with running(command, environment=_environment(directory), directory=directory) as process:
-            client = dynamo_client(engine)
-            wait_ready(client.list_tables, process, directory)
-            client.close()
+            wait_ready(lambda: _connect(port), process, directory)
             yield engine
-
-
-def dynamo_client(engine: Engine) -> DynamoDBClient:
-    """Return a client of the engine."""
-    return boto3.client(
-        "dynamodb",
-        endpoint_url=engine.endpoint,
-        region_name=engine.region,
-        aws_access_key_id=engine.access_key,
-        aws_secret_access_key=engine.secret_key,
-        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30),
-    )
 
 
 def _command(libraries: Path, port: int) -> list[str]:
@@ -84,6 +67,11 @@ def _command(libraries: Path, port: int) -> list[str]:
         *("java", "-Xmx512m", f"-Djava.library.path={libraries}", "-cp", f"{libraries}/*"),
         *(str(libraries.parent / "Loopback.java"), "-inMemory", "-disableTelemetry", "-port", str(port)),
     ]
+
+
+def _connect(port: int) -> None:
+    # It begins to listen when all else is ready.
+    socket.create_connection((HOST, port), timeout=5).close()
 
 
 def _environment(directory: Path) -> dict[str, str]:
