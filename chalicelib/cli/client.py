@@ -2,6 +2,7 @@
 
 Invariants:
 * Credentials go to the server of the login alone: redirects and next pages elsewhere are refused.
+* Requests carry credentials and no cookies.
 * Only an answer of 2xx is returned, and only JSON of the expected kind.
 * httpx is loaded when a client is opened, not before.
 """
@@ -26,7 +27,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
 _READING = ("GET", "HEAD")
 # A project may be named 42: its name is never taken for a number.
-_HEADERS = {"Accept": "application/json", "X-Is-Resource-Name": "true"}
+_HEADERS = {"Accept": "application/json", "X-Is-Resource-Name": "true", "User-Agent": "roadstead"}
 
 Json = dict[str, Any]
 Query = Mapping[str, str]
@@ -192,14 +193,18 @@ def check_encrypted(login: Login, *, insecure: bool) -> None:
 @contextmanager
 def connected(login: Login, *, insecure: bool = False, timeout: float = 30) -> Iterator[Client]:
     """Give a client for a login; `timeout` in seconds. Raise CommandError where passwords would go in the clear."""
-    import httpx  # noqa: PLC0415 - `--help` and `run` need no HTTP client
+    from http.cookiejar import CookieJar, DefaultCookiePolicy  # noqa: PLC0415 - `--help` and `run` need no client
+
+    import httpx  # noqa: PLC0415
 
     check_encrypted(login, insecure=insecure)
     # Loading the certificates of authorities takes 30 ms, and a client never leaves the scheme of its server.
     verify = not insecure and login.server.startswith("https:")
     auth = httpx.BasicAuth(login.user, login.password) if login.user else None
+    # A session's cookie beside credentials would make Harbor ask for a CSRF token with each change.
+    cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
     try:
-        http = httpx.Client(auth=auth, headers=_HEADERS, verify=verify, timeout=timeout)
+        http = httpx.Client(auth=auth, headers=_HEADERS, cookies=cookies, verify=verify, timeout=timeout)
     except (OSError, ssl.SSLError, ValueError) as error:
         raise CommandError(f"Cannot use the settings of this machine for TLS or proxies: {clean(error)}.") from error
     with http:

@@ -49,7 +49,7 @@ class _Row(NamedTuple):
 _STATUS: Mapping[int, _Row] = MappingProxyType({
     400: _Row(Exit.FAILED,      "the server did not accept the request", "Check the arguments."),
     401: _Row(Exit.CREDENTIALS, "the server refused the credentials", "Log in again: roadstead login {server}"),
-    403: _Row(Exit.FAILED,      "you may not do this", "Ask an administrator of the project for the right to."),
+    403: _Row(Exit.FAILED,      "you may not do this", "Ask an administrator for the right."),
     404: _Row(Exit.NOT_FOUND,   "there is no such thing", "Check the name; what you may not see counts as missing."),
     405: _Row(Exit.FAILED,      "the server does not offer this", "Check that its version does."),
     409: _Row(Exit.FAILED,      "it is there already", "Choose another name, or look at what is there."),

@@ -1,6 +1,7 @@
 """A small Harbor on a real socket: enough of its API to see what the command line asks, and to answer badly.
 
 * It keeps state: what was created is listed, what was deleted is gone. Credentials are checked on every request.
+* Every answer opens a session by a cookie; who comes back with it needs a CSRF token for changes.
 * Targets are matched as they arrive, still escaped: a repository `a/b` must come as `a%252Fb`.
 * `instead` holds answers to give in place of the usual ones, by method and path.
 """
@@ -173,6 +174,8 @@ class Harbor:
 
     def answer(self, asked: Asked) -> Answer:
         self.asked.append(asked)
+        if "Cookie" in asked.headers and asked.method != "GET":
+            raise RefusedError(403, "CSRF token not found in request")
         other = self.instead.get((asked.method, asked.path.removeprefix(API)))
         if other:
             return other if isinstance(other, Answer) else other(asked)
@@ -511,7 +514,12 @@ class _Handler(BaseHTTPRequestHandler):
             answer = refused.answer
         body = answer.body if isinstance(answer.body, bytes) else _json(answer.body)
         self.send_response(answer.status)
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **answer.headers}
+        headers = {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "Set-Cookie": "sid=1; Path=/",
+            **answer.headers,
+        }
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()

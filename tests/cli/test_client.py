@@ -20,7 +20,7 @@ def refusal(status: int, message: str = "") -> Answer:
     [
         (refusal(400, "bad page"), 1, "bad page (status 400). Check the arguments."),
         (refusal(401), 3, "the server refused the credentials (status 401). Log in again: roadstead login http"),
-        (refusal(403, "no right"), 1, "no right (status 403). Ask an administrator of the project for the right to."),
+        (refusal(403, "no right"), 1, "no right (status 403). Ask an administrator for the right."),
         (refusal(404, "gone"), 4, "gone (status 404). Check the name"),
         (refusal(405), 1, "the server does not offer this (status 405)"),
         (refusal(409, "there is one."), 1, "there is one (status 409). Choose another name"),
@@ -177,6 +177,8 @@ def test_a_next_page_that_is_no_address_is_not_followed(cli: Cli, harbor: Harbor
     [
         "https://127.0.0.1/",
         "//127.0.0.1:1/",
+        "https://127.0.0.1:{port}/",
+        "http://localhost:{port}/",
         "http://localhost/",
         "ftp://x/",
         "http://[",
