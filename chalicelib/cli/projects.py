@@ -157,7 +157,10 @@ def list_members(asked: Session, project_name: str, limit: int) -> None:
 @session.asking()
 def add(asked: Session, project_name: str, name: str, role: str, group: bool) -> None:
     """Give a user or group a role in a project."""
-    who: Json = {"member_group": {"group_name": name}} if group else {"member_user": {"username": name}}
+    if group:
+        who: Json = {"member_group": {"id": _group(asked.client, name)}}
+    else:
+        who = {"member_user": {"username": name}}
     asked.client.change("POST", path("projects", project_name, "members"), {"role_id": text.ROLES[role], **who})
     asked.out.done(f"{text.clean(name)} is now {role} in {project_name}.")
 
@@ -184,6 +187,14 @@ def remove(asked: Session, project_name: str, name: str, group: bool) -> None:
     """Take a member's role away."""
     asked.client.change("DELETE", _member(asked.client, project_name, name, group=group))
     asked.out.done(f"{text.clean(name)} has no role of their own in {project_name} any more.")
+
+
+def _group(client: Client, name: str) -> Any:
+    """Return the id of a group; raise CommandError."""
+    for row in client.each("/usergroups/search", {"groupname": name}):
+        if row.get("group_name") == name:
+            return row.get("id")
+    raise CommandError(f"There is no group {text.clean(name)}.", Exit.NOT_FOUND)
 
 
 def _member(client: Client, project_name: str, name: str, *, group: bool) -> str:

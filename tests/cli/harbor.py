@@ -146,6 +146,9 @@ class Harbor:
     members: list[Row] = field(
         default_factory=lambda: [{"id": 11, "entity_name": "admin", "entity_type": "u", "role_id": 1}]
     )
+    groups: list[Row] = field(
+        default_factory=lambda: [{"id": 30, "group_name": "staff2"}, {"id": 31, "group_name": "staff"}]
+    )
     robots: list[Row] = field(
         default_factory=lambda: [_robot(21, ROBOT, "system"), _robot(22, "robot$library+build", "project")]
     )
@@ -282,11 +285,16 @@ def _list_members(harbor: Harbor, asked: Asked, _user: str, name: str) -> Answer
 
 def _add_member(harbor: Harbor, asked: Asked, _user: str, _name: str) -> Answer:
     if "member_group" in asked.body:
-        who = {"entity_name": asked.body["member_group"]["group_name"], "entity_type": "g"}
+        group = _one(harbor.groups, "group", id=asked.body["member_group"]["id"])
+        who = {"entity_name": group["group_name"], "entity_type": "g"}
     else:
         who = {"entity_name": asked.body["member_user"]["username"], "entity_type": "u"}
     harbor.members.append({"id": 11 + len(harbor.members), "role_id": asked.body["role_id"], **who})
     return Answer(201)
+
+
+def _search_groups(harbor: Harbor, asked: Asked, _user: str) -> Answer:
+    return _page(asked, [row for row in harbor.groups if asked.query["groupname"] in row["group_name"]])
 
 
 def _set_member(harbor: Harbor, asked: Asked, _user: str, _name: str, number: str) -> Answer:
@@ -464,6 +472,7 @@ ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
     ("POST",   f"{_PROJECT}/members",            _add_member),
     ("PUT",    f"{_PROJECT}/members{_NUMBER}",   _set_member),
     ("DELETE", f"{_PROJECT}/members{_NUMBER}",   _remove_member),
+    ("GET",    "/usergroups/search",             _search_groups),
     ("GET",    "/robots",                        _list_robots),
     ("POST",   "/robots",                        _create_robot),
     ("GET",    f"/robots{_NUMBER}",              _get_robot),

@@ -152,7 +152,7 @@ def test_members_are_listed(cli: Cli, harbor: Harbor) -> None:
     ("arguments", "body"),
     [
         (("alice", "maintainer"), {"role_id": 4, "member_user": {"username": "alice"}}),
-        (("staff", "guest", "--group"), {"role_id": 3, "member_group": {"group_name": "staff"}}),
+        (("staff", "guest", "--group"), {"role_id": 3, "member_group": {"id": 31}}),
     ],
 )
 def test_users_and_groups_become_members(
@@ -184,6 +184,13 @@ def test_who_is_no_member_is_not_found(cli: Cli) -> None:
 
     assert done.exit_code == 4
     assert done.stderr == "Error: bob is no member of library. Run: roadstead member list library\n"
+
+
+def test_a_group_that_is_not_there_becomes_no_member(cli: Cli, harbor: Harbor) -> None:
+    done = cli("member", "add", "library", "sta", "guest", "--group")
+
+    assert (done.exit_code, done.stderr) == (4, "Error: There is no group sta.\n")
+    assert harbor.changes() == []
 
 
 def test_a_role_is_one_of_five(cli: Cli) -> None:
