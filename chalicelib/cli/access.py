@@ -119,9 +119,9 @@ def _found(client: Client, project: str) -> Json:
 
 def _rights(client: Client, project: str) -> list[Json]:
     if not project:
-        return client.each("/users/current/permissions", {"scope": "/"})
+        return client.whole("/users/current/permissions", {"scope": "/"})
     number = client.get(path("projects", project)).get("project_id")
-    return client.each("/users/current/permissions", {"scope": f"/project/{number}", "relative": "true"})
+    return client.whole("/users/current/permissions", {"scope": f"/project/{number}", "relative": "true"})
 
 
 def _by_resource(rights: list[Json]) -> list[Json]:

@@ -53,6 +53,10 @@ class Client:
         """Return the JSON object at a path of the API; raise CommandError."""
         return self._object(self.send("GET", where, query=query))
 
+    def whole(self, where: str, query: Query | None = None) -> list[Json]:
+        """Return the rows of a list that has no pages; raise CommandError."""
+        return self._list(self.send("GET", where, query=query))
+
     def change(self, method: str, where: str, body: Any = None, query: Query | None = None) -> Json:
         """Send a change and return the JSON object of its answer, empty where there is none; raise CommandError."""
         answer = self.send(method, where, query=query, body=body)

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -40,6 +41,16 @@ class Asked:
     query: dict[str, str]
     headers: Mapping[str, str]
     body: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An answer as it went."""
+
+    asked: Asked
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +177,7 @@ class Harbor:
     health: str = "healthy"
     instead: dict[tuple[str, str], Answer | Callable[[Asked], Answer]] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
 
     def changes(self) -> list[tuple[str, str, Any]]:
@@ -522,19 +534,26 @@ class _Handler(BaseHTTPRequestHandler):
         except RefusedError as refused:
             answer = refused.answer
         body = answer.body if isinstance(answer.body, bytes) else _json(answer.body)
+        headers = _headers(asked, answer, len(body))
+        self.harbor.sent.append(Sent(asked, answer.status, headers, body))
         self.send_response(answer.status)
-        headers = {
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-            "Set-Cookie": "sid=1; Path=/",
-            **answer.headers,
-        }
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815 - names that http.server looks for
+
+
+def _headers(asked: Asked, answer: Answer, length: int) -> dict[str, str]:
+    return {
+        "Content-Type": "application/json",
+        "Content-Length": str(length),
+        "Set-Cookie": "sid=1; Path=/",
+        "X-Request-Id": "a-request",
+        **({"Location": f"{asked.path}/1"} if answer.status == HTTPStatus.CREATED else {}),
+        **answer.headers,
+    }
 
 
 def _json(value: Any) -> bytes:
