@@ -30,7 +30,11 @@ def refusal(status: int, message: str = "") -> Answer:
         (refusal(429), 1, "too many requests (status 429). Wait a while and try again."),
         (Answer(429, None, {"Retry-After": "7"}), 1, "Wait 7 seconds and try again."),
         (Answer(429, None, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}), 1, "Wait a while and try again."),
-        (refusal(500, "internal error"), 1, "internal error (status 500). Try again; its log knows more."),
+        (
+            refusal(500, "internal error"),
+            1,
+            "internal error (status 500, request a-request). Try again; its log knows more.",
+        ),
         (Answer(500, b"", {"X-Request-Id": "abc"}), 1, "the server failed (status 500, request abc)."),
         (refusal(501), 1, "the server does not offer this (status 501)"),
         (Answer(502, b"<html>Bad gateway</html>"), 5, "out of reach behind its proxy (status 502)"),
