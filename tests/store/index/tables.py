@@ -1,7 +1,7 @@
 """Ways to a table that count what is asked, or stop answering at a moment that a test chooses."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from chalicelib.oci.pages import Page
 from chalicelib.store.table import Change, Key, Record, Slice, Table
@@ -53,3 +53,15 @@ class StoppingTable(CountingTable):
             super().commit(*changes)
         if last:
             raise ConnectionResetError("the database went away")
+
+
+class InterruptedTable(CountingTable):
+    """A table before whose commits somebody else does something, once for each entry of `deeds`."""
+
+    def __init__(self, table: Table, deeds: Mapping[int, Callable[[], None]]) -> None:
+        super().__init__(table)
+        self._deeds = deeds
+
+    def commit(self, *changes: Change) -> None:
+        self._deeds.get(self.calls["commit"] + 1, lambda: None)()
+        super().commit(*changes)
