@@ -81,12 +81,13 @@ def wait(own: Failures, everywhere: Failures, now: float) -> float:
     """Return for how many seconds a login may not be tried; 0.0 is at once."""
     if not _remaining(own, now):
         return 0.0
-    return max(0.0, _pause(own, everywhere, now) - _elapsed(everywhere, now))
+    return max(0.0, _pause(own, everywhere, now) - _elapsed(own, now))
 
 
 def _pause(own: Failures, everywhere: Failures, now: float) -> float:
     pause = _OWN[min(own.count, _MOST)]
-    if own.trusted > now:
+    # As it was at the failure: a wait must not grow because trust ends meanwhile.
+    if own.trusted > own.last:
         return min(pause, SHORT)
     return max(pause, _EVERYWHERE[_remaining(everywhere, now)])
 

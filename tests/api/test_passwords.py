@@ -1,6 +1,9 @@
 """Passwords and secrets: what fits what is stored, in which form, and what is remembered of it for how long."""
 
 import string
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -110,6 +113,43 @@ def test_an_unknown_user_is_checked_with_today_s_parameters() -> None:
     # Well-formed to the last character: a damaged one would be refused before any work.
     assert len(nobody) == len(_STORED)
     assert nobody[: nobody.rindex("p=1$")] == _STORED[: _STORED.rindex("p=1$")]
+
+
+_STATUS = Path("/proc/self/status")
+# Linux says what a process held at most; 19 MiB more of it is one Argon2 check.
+_GROWTH = """
+import pathlib, re, sys
+from chalicelib.api import passwords
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
+before = peak()
+passwords.check("robot$ci", *sys.argv[1:]) if len(sys.argv) > 2 else passwords.spend_secret(sys.argv[1])
+print((peak() - before) // 1024)
+"""
+
+
+@pytest.mark.skipif(not _STATUS.exists(), reason="only Linux says what a process held at most")
+@pytest.mark.parametrize(
+    ("arguments", "hashed"),
+    [
+        (("wrong",), True),
+        ((_STORED, "wrong"), True),
+        ((_STORED_SECRET, "wrong"), True),
+        (("", "wrong"), True),
+        ((_STORED_SECRET, _SECRET), False),
+        ((_STORED, "x" * 129), False),
+        (("x" * 129,), False),
+    ],
+    ids=[
+        "unknown account", "password", "generated secret", "nothing stored",
+        "right secret", "too long", "too long, unknown account",
+    ],
+)  # fmt: skip
+def test_whatever_is_wrong_costs_one_argon2_check(arguments: tuple[str, ...], hashed: bool) -> None:
+    run = subprocess.run([sys.executable, "-c", _GROWTH, *arguments], capture_output=True, text=True, check=True)
+
+    grown = int(run.stdout)
+    assert 17 <= grown <= 25 if hashed else grown < 5
 
 
 def test_generated_secrets_have_every_kind_of_character_and_stand_in_urls() -> None:
