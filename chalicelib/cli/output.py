@@ -186,13 +186,12 @@ def _draw(stream: TextIO, titles: Sequence[str], cells: Sequence[Sequence[str]])
     from rich import box  # noqa: PLC0415 - only a terminal pays for it
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
 
     table = Table(box=box.SIMPLE_HEAD if titles else None, show_header=bool(titles), header_style="bold")
     for number in range(len(cells[0])):
         table.add_column(titles[number] if titles else "", style="" if number else "cyan", overflow="fold")
     for row in cells:
-        table.add_row(*map(Text, row))
+        table.add_row(*row)
     Console(file=stream, highlight=False, markup=False, emoji=False).print(table)
 
 

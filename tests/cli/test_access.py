@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.cli import logins
 from tests.cli.conftest import Cli
 from tests.cli.harbor import PASSWORD, ROBOT, ROBOT_SECRET, Harbor, serving
 
@@ -131,8 +132,6 @@ def test_after_logout_one_of_several_servers_must_be_chosen(cli: Cli, harbor: Ha
 
 
 def test_logins_at_the_same_time_are_all_kept(nobody: Cli) -> None:
-    from chalicelib.cli import logins  # noqa: PLC0415 - below the variables that it reads
-
     servers = [f"https://host-{number}.example.com" for number in range(16)]
     with pytest.MonkeyPatch.context() as variables:
         variables.setenv("XDG_CONFIG_HOME", str(nobody.home))
@@ -206,6 +205,25 @@ def test_a_mistake_in_a_login_is_said_in_words(nobody: Cli, arguments: tuple[str
 
     assert done.exit_code == 2
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "origin"),
+    [
+        ("registry.example.com", "https://registry.example.com"),
+        (" https://Registry.Example.com:443/ ", "https://registry.example.com"),
+        ("http://registry.example.com:80", "http://registry.example.com"),
+        ("https://registry.example.com:80", "https://registry.example.com:80"),
+        ("registry.example.com:5000", "https://registry.example.com:5000"),
+        ("localhost:5000", "http://localhost:5000"),
+        ("127.0.0.1", "http://127.0.0.1"),
+        ("[::1]:5000", "http://[::1]:5000"),
+        ("https://[2001:DB8::1]:5000", "https://[2001:db8::1]:5000"),
+        ("https://localhost:5000", "https://localhost:5000"),
+    ],
+)
+def test_a_server_has_one_name(address: str, origin: str) -> None:
+    assert logins.origin(address) == origin
 
 
 def test_status_shows_the_server_and_the_rights(cli: Cli, harbor: Harbor) -> None:

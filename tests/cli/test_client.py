@@ -262,11 +262,14 @@ def test_the_server_may_not_write_to_the_terminal(cli: Cli, harbor: Harbor) -> N
         200, [{"name": evil, "metadata": {"public": "true"}}, {"name": "[red]x[/red] :smile:"}]
     )
     harbor.instead["GET", "/projects/web"] = refusal(400, evil)
+    harbor.instead["PATCH", "/robots/21"] = Answer(200, {"secret": evil})
     shown = [
         cli("project", "list"),
         cli("project", "list", "-q"),
         cli("project", "list", "--json"),
         cli("project", "show", "web"),
+        cli("robot", "refresh", "ci"),
+        cli("robot", "refresh", "ci", "-q"),
     ]
 
     for done in shown:

@@ -112,6 +112,8 @@ def test_an_artifact_is_not_copied_to_where_it_is(cli: Cli, harbor: Harbor) -> N
         (("repo", "show"), "library"),
         (("repo", "show"), f"{BOX}:latest"),
         (("repo", "show"), f"{BOX}@{NEW}"),
+        (("repo", "show"), f"{BOX}:"),
+        (("repo", "show"), f"{BOX}@"),
         (("repo", "show"), "library/../web"),
         (("repo", "show"), "library//web"),
         (("repo", "show"), "Library/web"),

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.cli.conftest import Cli
-from tests.cli.harbor import PASSWORD, Harbor
+from tests.cli.harbor import PASSWORD, Answer, Harbor, serving
 
 LIST = """\
 NAME   ID  REAL NAME  EMAIL              ADMINISTRATOR  CREATED
@@ -72,7 +72,23 @@ def test_a_name_of_digits_goes_before_an_id(cli: Cli, harbor: Harbor) -> None:
 @pytest.mark.parametrize("name", ["bob", "99", "..", "٣"])
 def test_a_user_who_is_not_there_is_not_found(cli: Cli, harbor: Harbor, name: str) -> None:
     assert cli("user", "delete", name, "--yes").exit_code == 4
+    assert harbor.paths() == (["/users", "/users/99"] if name == "99" else ["/users"])
+
+
+def test_a_server_that_filters_loosely_deletes_nobody_else(cli: Cli, harbor: Harbor) -> None:
+    harbor.instead["GET", "/users"] = Answer(200, [{"user_id": 9, "username": "Bob"}, {"user_id": 8}])
+
+    assert cli("user", "delete", "bob", "--yes").exit_code == 4
     assert harbor.changes() == []
+
+
+def test_a_password_changed_elsewhere_leaves_the_current_server(cli: Cli, harbor: Harbor) -> None:
+    with serving() as second:
+        cli.login(second)
+        cli("user", "password", "--password-stdin", "--server", harbor.url, given="Another1pass")
+
+        assert cli("status", "-q").stdout == f"{second.url}\n"
+    assert cli("status", "-q", "--server", harbor.url).exit_code == 0
 
 
 def test_who_changes_their_own_password_stays_logged_in(cli: Cli, harbor: Harbor) -> None:
