@@ -78,7 +78,10 @@ def retag(asked: Session, source: Target, name: str) -> None:
 @session.YES
 @session.asking()
 def delete(asked: Session, target: Target, yes: bool) -> None:
-    """Delete a tag; the artifact stays, and `tag undo` brings the tag back."""
+    """Delete a tag; the artifact stays.
+
+    `roadstead tag undo` brings the tag back.
+    """
     session.confirm(f"Delete tag {target}?", yes=yes)
     asked.client.change("DELETE", at(target, "artifacts", target.reference, "tags", target.reference))
     asked.out.done(f"Deleted tag {target}.")
