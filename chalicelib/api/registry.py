@@ -8,7 +8,7 @@ Invariants:
 Specification: OCI Distribution 1.1 and its development version (`tag` on push by digest, `digest-algorithm`).
 """
 
-from chalicelib.api import auth
+from chalicelib.api import auth, indexing
 from chalicelib.api.endpoints import Call, Endpoint
 from chalicelib.api.http import Request, Response, json_response
 from chalicelib.oci import manifests as oci_manifests
@@ -115,6 +115,7 @@ def put_manifest(call: Call) -> Response:
     extra = _extra_tags(call.request) if isinstance(reference, Digest) else ()
     tags = (reference,) if isinstance(reference, Tag) else extra
     manifests.put(call.services.content, call.repository, manifest, digest, tags)
+    indexing.pushed(call.services, call.repository, manifest, digest, tags)
     headers = {
         "Location": f"/v2/{call.repository}/manifests/{digest}",
         "Docker-Content-Digest": str(digest),
@@ -148,6 +149,7 @@ def delete_manifest(call: Call) -> Response:
         manifests.delete_tag(call.services.content, call.repository, reference)
     else:
         manifests.delete(call.services.content, call.repository, reference)
+    indexing.deleted(call.services, call.repository, reference)
     return Response(202)
 
 

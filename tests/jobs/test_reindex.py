@@ -90,7 +90,8 @@ def test_what_is_right_stays_with_its_ids_and_all_that_people_added() -> None:
     home = world.home()
     repositories.describe(world.index, home, "words")
     assert labels.add(world.index, world.home(), str(digest), 5)
-    pulls.flush(world.index, {Pulled(PROJECT, HOME, str(digest), "v1"): Pulls(3, START + timedelta(hours=1))})
+    pulled = {Pulled(HOME, str(digest), "v1"): Pulls(3, START + timedelta(hours=1))}
+    pulls.flush(world.index, pulled, lambda _repository: PROJECT)
     before = world.home(), world.artifact(digest), artifacts.find_tag(world.index, world.home(), "v1")
     world.clock.advance(timedelta(days=1))
 

@@ -24,15 +24,16 @@ def pushed(
 
     def step(home: RepositoryRecord) -> None:
         settle.manifest(index, home, digest, manifest)
-        settle.tags(index, home, named)
-        settle.listing(index, home, str(digest))
+        # A tag that S3 has carries its manifest.
+        if str(digest) not in settle.tags(index, home, named):
+            settle.checked(index, home, digest)
 
     in_any(index, project_id, repository, step)
 
 
 def retagged(index: Index, project_id: int, repository: Repository, named: Mapping[str, str]) -> None:
     """Tell of tags that name other digests now, or none ("" as the digest); raise as `pushed`."""
-    in_any(index, project_id, repository, lambda home: settle.tags(index, home, named))
+    in_any(index, project_id, repository, lambda home: _settle_tags(index, home, named))
 
 
 def found(index: Index, project_id: int, repository: Repository, digest: Digest) -> None:
@@ -40,16 +41,20 @@ def found(index: Index, project_id: int, repository: Repository, digest: Digest)
 
     def step(home: RepositoryRecord) -> None:
         settle.manifest(index, home, digest)
-        settle.listing(index, home, str(digest))
+        settle.checked(index, home, digest)
 
     in_any(index, project_id, repository, step)
 
 
 def untagged(index: Index, project_id: int, repository: Repository, tag: Tag) -> None:
     """Tell of a tag that was deleted; raise as `pushed`."""
-    in_known(index, project_id, repository, lambda home: settle.tags(index, home, {tag.name: ""}))
+    in_known(index, project_id, repository, lambda home: _settle_tags(index, home, {tag.name: ""}))
 
 
 def deleted(index: Index, project_id: int, repository: Repository, digest: Digest) -> None:
     """Tell of a manifest that was deleted, with the tags that named it; raise as `pushed`."""
     in_known(index, project_id, repository, lambda home: settle.gone(index, home, digest))
+
+
+def _settle_tags(index: Index, home: RepositoryRecord, named: Mapping[str, str]) -> None:
+    settle.tags(index, home, named)

@@ -7,7 +7,7 @@ Invariants:
 * The time of the last pull only moves on, whichever process is late.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,7 +27,6 @@ _LATER = "somebody else wrote a later pull"
 class Pulled:
     """What was pulled: a digest, by a tag or "" by itself."""
 
-    project_id: int
     repository: Repository
     digest: str
     tag: str = ""
@@ -63,13 +62,17 @@ class PullCounter:
             return taken
 
 
-def flush(index: Index, pulls: Mapping[Pulled, Pulls]) -> None:
-    """Write pulls into the index: a repository's number, an artifact's and a tag's time. What is gone is left out."""
-    places: dict[tuple[int, Repository], list[Pulled]] = {}
+def flush(index: Index, pulls: Mapping[Pulled, Pulls], project_id: Callable[[Repository], int | None]) -> None:
+    """Write pulls into the index: a repository's number, an artifact's and a tag's time. What is gone is left out.
+
+    `project_id` tells which project a repository is in now, None where that is gone. Raise OSError.
+    """
+    groups: dict[Repository, list[Pulled]] = {}
     for pulled in pulls:
-        places.setdefault((pulled.project_id, pulled.repository), []).append(pulled)
-    for (project_id, repository), group in places.items():
-        home = repositories.find(index, project_id, repository)
+        groups.setdefault(pulled.repository, []).append(pulled)
+    for repository, group in groups.items():
+        number = project_id(repository)
+        home = repositories.find(index, number, repository) if number is not None else None
         if home:
             repositories.pulled(index, home, sum(pulls[pulled].count for pulled in group))
             _note_times(index, _latest(home, ((pulled, pulls[pulled].last) for pulled in group)))

@@ -37,7 +37,8 @@ def manifest(
 ) -> None:
     """Make the record of a manifest that was pushed, or is found in S3; `known` is the manifest if it is at hand.
 
-    Nothing is done where there is a record, and where S3 has no manifest.
+    Nothing is done where there is a record, and where S3 has no manifest. Whoever calls this looks afterwards whether
+    S3 has the manifest still: by `checked`, or because a tag that `tags` settled names it.
     """
     if index.table.get(artifacts.key(home, str(digest))):
         return
@@ -50,8 +51,6 @@ def manifest(
     in_same(index, home, _make, document)
     # Somebody who removed the record of an earlier push may have taken the relations along.
     _relate(index, home, str(digest), described)
-    if not in_s3(index, home, digest):
-        gone(index, home, digest)
     for child in _child_digests(described.children):
         listing(index, home, child)
 
@@ -70,7 +69,9 @@ def _make(index: Index, home: RepositoryRecord, document: Mapping[str, Any]) -> 
 
 def renewed(index: Index, home: RepositoryRecord, digest: Digest, pushed: str) -> None:
     """Make a record as S3 has the manifest, made at `pushed`, or correct the one that is there."""
-    manifest(index, home, digest, pushed=pushed)
+    if index.table.get(artifacts.key(home, str(digest))) is None:
+        manifest(index, home, digest, pushed=pushed)
+        gone(index, home, digest)
     found = descriptions.read(index.content, home.repository, digest)
     if found is None:
         return
@@ -137,6 +138,12 @@ def _child_digests(children: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(child["digest"] for child in children))
 
 
+def checked(index: Index, home: RepositoryRecord, digest: Digest) -> None:
+    """Remove the record of a manifest again where S3 has it no longer, and list it as it should be."""
+    gone(index, home, digest)
+    listing(index, home, str(digest))
+
+
 def in_s3(index: Index, home: RepositoryRecord, digest: Digest) -> bool:
     """Tell whether the repository has a manifest, by itself or through a tag."""
     return named(index, home.repository, digest) != ""
@@ -162,9 +169,9 @@ def gone(index: Index, home: RepositoryRecord, digest: Digest) -> None:
         if in_same(index, home, _remove, str(digest)):
             unrelate(index, home, str(digest))
             # A push that came in between saw the record, and left it as it was.
-            if in_s3(index, home, digest):
-                manifest(index, home, digest)
-            return
+            if not in_s3(index, home, digest):
+                return
+            manifest(index, home, digest)
     raise BusyError
 
 
@@ -231,21 +238,25 @@ def _should_be_listed(index: Index, home: RepositoryRecord, found: Artifact) -> 
 
 def tags(
     index: Index, home: RepositoryRecord, believed: Mapping[str, str], pushed: Mapping[str, str] | None = None
-) -> None:
+) -> set[str]:
     """Let tags' records name the digests that they are believed to name in S3 ("" for none), then what S3 says.
 
-    `pushed` has the times of tags that are found in S3; others were pushed now.
+    `pushed` has the times of tags that are found in S3; others were pushed now. Return the digests of which S3 said
+    that a tag names them.
     """
-    times = pushed or {}
+    times, seen = pushed or {}, set[str]()
     for batch in batches(believed.items(), _TAGS_TOGETHER):
         touched = set[str]()
         wanted = dict(batch)
         while wanted:
             moves = in_same(index, home, _move, wanted, times)
             touched |= {digest for move in moves for digest in (move.before, move.after) if digest}
-            wanted = _now(index, home, moves)
+            now = _now(index, home, moves)
+            seen |= set(now.values())
+            wanted = {move.tag: now[move.tag] for move in moves if now[move.tag] != move.after}
         for digest in touched:
             listing(index, home, digest)
+    return seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +305,7 @@ def _targets(index: Index, home: RepositoryRecord, digests: set[str]) -> Mapping
         return found
     for digest in missing:
         manifest(index, home, Digest.parse(digest))
+        checked(index, home, Digest.parse(digest))
     return artifacts.find_many(index, home, tuple(digests))
 
 
@@ -350,7 +362,7 @@ def _attached_key(home: RepositoryRecord, subject: str, digest: str, tag: str) -
 
 
 def _now(index: Index, home: RepositoryRecord, moves: Iterable[_Move]) -> dict[str, str]:
-    """Return what S3 says by now of the tags that were moved, where it differs."""
-    moved = {move.tag: move.after for move in moves}
-    heads = index.content.together(partial(named, index, home.repository), [Tag(tag) for tag in moved])
-    return {tag: head for (tag, after), head in zip(moved.items(), heads, strict=True) if head != after}
+    """Return what S3 says by now of the tags that were moved."""
+    names = [move.tag for move in moves]
+    heads = index.content.together(partial(named, index, home.repository), map(Tag, names))
+    return dict(zip(names, heads, strict=True))

@@ -11,16 +11,20 @@ from tests.store.index.tables import InterruptedTable
 from tests.store.index.world import HOME, PROJECT, World, image
 
 
+def project_of(repository: Repository) -> int | None:
+    return PROJECT if repository.name.startswith("library/") else None
+
+
 def test_pulls_are_counted_for_the_repository_and_dated_for_artifact_and_tag() -> None:
     world = World()
     digest = world.push(image("one"), "v1", "v2")
     counter = PullCounter()
     later = START + timedelta(minutes=5)
-    counter.count(Pulled(PROJECT, HOME, str(digest)), START + timedelta(minutes=1))
-    counter.count(Pulled(PROJECT, HOME, str(digest), "v1"), later)
-    counter.count(Pulled(PROJECT, HOME, str(digest), "v1"), later)
+    counter.count(Pulled(HOME, str(digest)), START + timedelta(minutes=1))
+    counter.count(Pulled(HOME, str(digest), "v1"), later)
+    counter.count(Pulled(HOME, str(digest), "v1"), later)
 
-    pulls.flush(world.index, counter.take())
+    pulls.flush(world.index, counter.take(), project_of)
 
     assert world.home().pulls == 3
     assert world.artifact(digest).pulled == written(later)
@@ -35,11 +39,11 @@ def test_the_time_of_the_last_pull_never_goes_back_and_never_ahead() -> None:
     first, last = START + timedelta(minutes=1), START + timedelta(minutes=9)
 
     def flush_beside() -> None:
-        pulls.flush(world.index, {Pulled(PROJECT, HOME, str(digest)): pulls.Pulls(1, last)})
+        pulls.flush(world.index, {Pulled(HOME, str(digest)): pulls.Pulls(1, last)}, project_of)
 
     slow = world.over(InterruptedTable(world.table, {1: flush_beside}))
-    pulls.flush(slow, {Pulled(PROJECT, HOME, str(digest)): pulls.Pulls(2, first)})
-    pulls.flush(world.index, {Pulled(PROJECT, HOME, str(digest)): pulls.Pulls(1, first)})
+    pulls.flush(slow, {Pulled(HOME, str(digest)): pulls.Pulls(2, first)}, project_of)
+    pulls.flush(world.index, {Pulled(HOME, str(digest)): pulls.Pulls(1, first)}, project_of)
 
     assert world.home().pulls == 4
     assert world.artifact(digest).pulled == written(last)
@@ -54,10 +58,11 @@ def test_pulls_of_what_is_gone_are_left_out() -> None:
     pulls.flush(
         world.index,
         {
-            Pulled(PROJECT, HOME, str(digest), "v1"): pulls.Pulls(1, now),
-            Pulled(PROJECT, Repository("library/gone"), str(digest)): pulls.Pulls(1, now),
-            Pulled(PROJECT + 1, HOME, str(digest)): pulls.Pulls(1, now),
+            Pulled(HOME, str(digest), "v1"): pulls.Pulls(1, now),
+            Pulled(Repository("library/gone"), str(digest)): pulls.Pulls(1, now),
+            Pulled(Repository("gone/app"), str(digest)): pulls.Pulls(1, now),
         },
+        project_of,
     )
 
     assert world.home().pulls == 1
@@ -69,12 +74,12 @@ def test_threads_count_every_pull_and_a_flood_of_names_is_bounded() -> None:
 
     def pull(thread: int) -> None:
         for number in range(1000):
-            counter.count(Pulled(PROJECT, HOME, "the same"), START)
-            counter.count(Pulled(PROJECT, HOME, f"{thread} {number}"), START)
+            counter.count(Pulled(HOME, "the same"), START)
+            counter.count(Pulled(HOME, f"{thread} {number}"), START)
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(pull, range(8)))
     taken = counter.take()
 
-    assert taken[Pulled(PROJECT, HOME, "the same")].count == 8000
+    assert taken[Pulled(HOME, "the same")].count == 8000
     assert len(taken) == 100
