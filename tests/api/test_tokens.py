@@ -13,7 +13,7 @@ from nacl.signing import SigningKey, VerifyKey
 
 from chalicelib.api import tokens
 from chalicelib.oci.errors import RegistryError
-from chalicelib.policy.access import Action, Grant, Principal
+from chalicelib.policy.access import ANONYMOUS, Action, Grant, Kind, Principal
 from tests.memory import START
 
 OLD, NEW = bytes(32), bytes(range(32))
@@ -22,10 +22,15 @@ RING = tokens.ring((OLD,))
 GRANT = Grant(Principal("admin", administrator=True), {"repository:a/b": frozenset({Action.PULL, Action.PUSH})})
 
 
-def test_a_token_says_what_was_granted() -> None:
-    token = RING.issue(GRANT, START, 300)
+@pytest.mark.parametrize(
+    "principal",
+    [ANONYMOUS, Principal("admin", administrator=True, id=1), Principal("robot$ci", kind=Kind.ROBOT, id=2**31)],
+    ids=lambda principal: principal.kind,
+)
+def test_a_token_says_to_whom_it_was_issued_and_what_was_granted(principal: Principal) -> None:
+    granted = Grant(principal, GRANT.access)
 
-    assert RING.verify(token, START) == GRANT
+    assert RING.verify(RING.issue(granted, START, 300), START) == granted
 
 
 @pytest.mark.parametrize(("seconds", "valid"), [(-61, False), (-60, True), (0, True), (359, True), (360, False)])
@@ -115,7 +120,8 @@ def _with_payload(claims: object) -> str:
 
 _HEADER = {"alg": "EdDSA", "kid": tokens.key_id(KEY.verify_key)}
 _MOMENT = int(START.timestamp())
-_CLAIMS = {"iss": tokens.ISSUER, "sub": "a", "adm": False, "nbf": _MOMENT, "exp": _MOMENT + 60, "access": []}
+_TIMES = {"nbf": _MOMENT, "exp": _MOMENT + 60}
+_CLAIMS = {"iss": tokens.ISSUER, "sub": "a", "adm": False, "kind": "user", "uid": 7, **_TIMES, "access": []}
 _GOOD = _signed(_HEADER, _CLAIMS)
 
 
@@ -166,6 +172,8 @@ def test_the_shape_under_attack_below_is_accepted_untouched() -> None:
         _with_payload({**_CLAIMS, "adm": True}),
         _signed(_HEADER, {**_CLAIMS, "iss": "another"}),
         _signed(_HEADER, {**_CLAIMS, "nbf": "x"}),
+        _signed(_HEADER, {**_CLAIMS, "kind": "king"}),
+        _signed(_HEADER, {name: value for name, value in _CLAIMS.items() if name != "kind"}),
         _signed(_HEADER, {**_CLAIMS, "access": [{"type": "repository"}]}),
         _signed(_HEADER, {**_CLAIMS, "access": [{"type": "repository", "name": "a", "actions": ["rule"]}]}),
     ],
