@@ -35,7 +35,7 @@ class Record:
     key: Key
     document: Mapping[str, Any]
     etag: str
-    counters: Mapping[str, int] = NO_COUNTERS
+    counters: Mapping[str, int] = field(default_factory=lambda: NO_COUNTERS)
     expires: int = 0
 
 
@@ -48,8 +48,8 @@ class If:
 
     exists: bool | None = None
     etag: str = ""
-    at_most: Mapping[str, int] = NO_COUNTERS
-    at_least: Mapping[str, int] = NO_COUNTERS
+    at_most: Mapping[str, int] = field(default_factory=lambda: NO_COUNTERS)
+    at_least: Mapping[str, int] = field(default_factory=lambda: NO_COUNTERS)
 
 
 ANYHOW = If()
@@ -125,7 +125,7 @@ class Slice:
     after: str = ""
     limit: int = 1000
     backwards: bool = False
-    skip: int = field(default=0)
+    skip: int = 0
 
 
 class Table(Protocol):

@@ -2,12 +2,19 @@
 
 import base64
 import io
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
 from chalicelib.api.dispatch import dispatch
 from chalicelib.api.http import Request, Response
 from chalicelib.services import Services
+from chalicelib.store.directory import foundation, members, projects
+from chalicelib.store.directory.members import Kind, Who
+from chalicelib.store.directory.projects import NewProject
+from chalicelib.store.directory.users import ADMINISTRATOR, ADMINISTRATOR_ID
+from chalicelib.store.table import RefusedError
 from tests.memory import PASSWORD, Clock, MemoryObjects, services_over
 
 ADDRESS = "https://registry.test"
@@ -17,6 +24,16 @@ def basic(name: str = "admin", password: str = PASSWORD) -> dict[str, str]:
     return {"authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
 
 
+def make_projects(services: Services, names: Iterable[str]) -> None:
+    """Lay the foundation, and make private projects of the administrator's."""
+    foundation.lay(services.directory)
+    owner = Who(Kind.USER, ADMINISTRATOR_ID, ADMINISTRATOR)
+    for name in names:
+        new = NewProject(name, owner.id, owner.name, {"public": "false"}, {})
+        with suppress(RefusedError):
+            projects.create(services.directory, new, lambda number: members.founding(number, owner))
+
+
 @dataclass
 class Client:
     """Asks with the administrator's Basic credentials, unless told otherwise."""
@@ -24,12 +41,15 @@ class Client:
     clock: Clock = field(default_factory=Clock)
     headers: dict[str, str] = field(default_factory=basic)
     redirect_head: bool = False
+    source: str = "192.0.2.1"
+    projects: tuple[str, ...] = ("a", "blobs", "c", "library", "manifests", "one", "tags", "two")
     services: Services = field(init=False)
     objects: MemoryObjects = field(init=False)
 
     def __post_init__(self) -> None:
         self.objects = MemoryObjects(self.clock)
         self.services = services_over(self.objects, self.clock)
+        make_projects(self.services, self.projects)
 
     def ask(self, method: str, target: str, body: bytes = b"", **headers: str) -> Response:
         path, _, query = target.partition("?")
@@ -43,5 +63,6 @@ class Client:
             base_url=ADDRESS,
             id="request-1",
             redirect_head=self.redirect_head,
+            source=self.source,
         )
         return dispatch(self.services, request)

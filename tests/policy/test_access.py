@@ -1,37 +1,111 @@
-"""Who may do what: the whole matrix, and how scopes become grants."""
+"""Who may do what: how principals stand to projects, and how scopes become grants."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from chalicelib.policy.access import ANONYMOUS, CATALOG, Action, Principal, grant, resources, rights, scope
+from chalicelib.policy import rbac
+from chalicelib.policy.access import (
+    ANONYMOUS,
+    CATALOG,
+    NEEDED,
+    Action,
+    Kind,
+    Principal,
+    Standing,
+    grant,
+    in_project,
+    in_system,
+    project_of,
+    resources,
+    scope,
+)
+from chalicelib.policy.rbac import Permission, Role
+from chalicelib.policy.robots import Level, RobotPermission
 
-ADMIN = Principal("admin", administrator=True)
-REPOSITORY = "repository:library/nginx"
+ADMIN = Principal("admin", administrator=True, id=1)
+ALICE = Principal("alice", id=7)
+REPOSITORY = "repository:web/nginx"
+
+
+def robot(namespace: str, *actions: str) -> Principal:
+    access = frozenset(Permission("repository", action) for action in actions)
+    kind = Level.SYSTEM if namespace == "/" else Level.PROJECT
+    return Principal(
+        "robot$ci", kind=Kind.ROBOT, id=9, permissions=(RobotPermission(kind, namespace, access, frozenset()),)
+    )
+
+
+def granted(principal: Principal, *roles: Role, public: bool = False) -> str:
+    standings = {"web": Standing("web", public, frozenset(roles))}
+    actions = grant(principal, [REPOSITORY], standings).access.get(REPOSITORY, frozenset())
+    return " ".join(sorted(actions)) or "-"
+
 
 # fmt: off
-MATRIX = """
-principal                 resource            pull  push  delete  list
-admin                     repository          yes   yes   yes     -
-admin                     registry:catalog    -     -     -       yes
-anonymous                 repository          -     -     -       -
-anonymous                 registry:catalog    -     -     -       -
-anonymous, pull allowed   repository          yes   -     -       -
-anonymous, pull allowed   registry:catalog    -     -     -       -
-"""
+_GRANTED = [
+    (ADMIN,                   (),                    "delete pull push", "delete pull push"),
+    (ALICE,                   (Role.PROJECT_ADMIN,), "delete pull push", "delete pull push"),
+    (ALICE,                   (Role.MAINTAINER,),    "delete pull push", "delete pull push"),
+    (ALICE,                   (Role.DEVELOPER,),     "pull push",        "pull push"),
+    (ALICE,                   (Role.GUEST,),         "pull",             "pull"),
+    (ALICE,                   (Role.LIMITED_GUEST,), "pull",             "pull"),
+    (ALICE,                   (),                    "-",                "pull"),
+    (ANONYMOUS,               (),                    "-",                "pull"),
+    (robot("web", "push"),    (),                    "push",             "pull push"),
+    (robot("*", "pull"),      (),                    "pull",             "pull"),
+    (robot("other", "pull"),  (),                    "-",                "pull"),
+    (robot("/", "pull"),      (),                    "-",                "pull"),
+]
 # fmt: on
-_ROWS = (("admin", ADMIN, False), ("anonymous", ANONYMOUS, False), ("anonymous, pull allowed", ANONYMOUS, True))
 
 
-def test_the_whole_matrix() -> None:
-    table = [f"{'principal':<26}{'resource':<20}" + "pull  push  delete  list"]
-    for name, principal, anonymous_pull in _ROWS:
-        for resource in (REPOSITORY, CATALOG):
-            allowed = rights(principal, resource, anonymous_pull=anonymous_pull)
-            cells = [("yes" if action in allowed else "-") for action in Action]
-            shown = "repository" if resource == REPOSITORY else resource
-            row = f"{name:<26}{shown:<20}{cells[0]:<6}{cells[1]:<6}{cells[2]:<8}{cells[3]}"
-            table.append(row.rstrip())
+@pytest.mark.parametrize(("principal", "roles", "private", "public"), _GRANTED)
+def test_what_a_token_grants(principal: Principal, roles: tuple[Role, ...], private: str, public: str) -> None:
+    assert granted(principal, *roles) == private
+    assert granted(principal, *roles, public=True) == public
 
-    assert table == MATRIX.strip().splitlines()
+
+def test_a_project_that_does_not_exist_grants_what_one_without_rights_does() -> None:
+    private = {"web": Standing("web", public=False)}
+
+    assert grant(ALICE, [REPOSITORY], {}).access == grant(ALICE, [REPOSITORY], private).access == {}
+    assert grant(ADMIN, [REPOSITORY], {}).access == {}
+
+
+def test_the_catalog_is_for_administrators_and_robots_that_may_read_it() -> None:
+    permission = RobotPermission(Level.SYSTEM, "/", frozenset({Permission("catalog", "read")}), frozenset())
+    reader = Principal("robot$reader", kind=Kind.ROBOT, permissions=(permission,))
+
+    assert grant(ADMIN, [CATALOG], {}).allows(CATALOG, Action.LIST)
+    assert grant(reader, [CATALOG], {}).allows(CATALOG, Action.LIST)
+    for principal in (ALICE, ANONYMOUS, robot("*", "pull")):
+        assert grant(principal, [CATALOG], {}).access == {}
+
+
+@given(st.frozensets(st.sampled_from(Role)), st.booleans())
+def test_roles_only_add_and_an_administrator_has_the_most(roles: frozenset[Role], public: bool) -> None:
+    held = in_project(ALICE, Standing("web", public, roles))
+
+    assert held >= in_project(ALICE, Standing("web", public))
+    assert held <= in_project(ADMIN, Standing("web", public))
+
+
+def test_users_have_nothing_in_the_system() -> None:
+    assert in_system(ALICE) == in_system(ANONYMOUS) == frozenset()
+    assert in_system(ADMIN) >= rbac.SYSTEM
+
+
+def test_every_action_of_a_token_stands_for_a_permission_that_there_is() -> None:
+    assert set(NEEDED.values()) <= rbac.PROJECT
+
+
+@pytest.mark.parametrize(
+    ("resource", "project"),
+    [(REPOSITORY, "web"), ("repository:web/a/b", "web"), ("repository:nginx", ""), ("repository:/x", "")],
+)
+def test_a_repository_is_in_the_project_that_its_name_begins_with(resource: str, project: str) -> None:
+    assert project_of(resource) == project
 
 
 @pytest.mark.parametrize(
@@ -50,18 +124,12 @@ def test_scopes_name_resources_however_clients_write_them(scopes: list[str], nam
     assert resources(scopes) == named
 
 
-def test_a_grant_follows_from_rights_and_tells_nothing_of_what_exists() -> None:
-    assert grant(ANONYMOUS, [REPOSITORY, CATALOG], anonymous_pull=False).access == {}
-    assert grant(ADMIN, [REPOSITORY], anonymous_pull=False).allows(REPOSITORY, Action.DELETE)
-    assert not grant(ADMIN, [REPOSITORY], anonymous_pull=False).allows("repository:other", Action.PULL)
-
-
 @pytest.mark.parametrize(
     ("resource", "action", "text"),
     [
-        (REPOSITORY, Action.PULL, "repository:library/nginx:pull"),
-        (REPOSITORY, Action.PUSH, "repository:library/nginx:pull,push"),
-        (REPOSITORY, Action.DELETE, "repository:library/nginx:pull,delete"),
+        (REPOSITORY, Action.PULL, "repository:web/nginx:pull"),
+        (REPOSITORY, Action.PUSH, "repository:web/nginx:pull,push"),
+        (REPOSITORY, Action.DELETE, "repository:web/nginx:pull,delete"),
         (CATALOG, Action.LIST, "registry:catalog:*"),
     ],
 )
