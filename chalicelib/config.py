@@ -11,7 +11,7 @@ from types import MappingProxyType
 # fmt: off
 VARIABLES: Mapping[str, str] = MappingProxyType({
     "ROADSTEAD_BUCKET":             "the bucket of all content",
-    "ROADSTEAD_TABLE":              "the DynamoDB table of projects and rights",
+    "ROADSTEAD_TABLE":              "the DynamoDB table of projects and rights, or file:PATH on one machine",
     "ROADSTEAD_ADMIN_PASSWORD":     "password of the user admin; else one is made and kept in the data folder",
     "ROADSTEAD_SIGNING_KEY":        "64 hexadecimal digits that sign tokens; the same on every instance",
     "ROADSTEAD_S3_PUBLIC_ENDPOINT": "where clients reach S3, if not where the server does",
@@ -24,6 +24,8 @@ VARIABLES: Mapping[str, str] = MappingProxyType({
 
 # Clients have no use for a Location that is this server's own address: it is answered by the same host.
 THROUGH_THE_SERVER = "/"
+# Begins the name of a table that is a SQLite file of this machine.
+FILE_TABLE = "file:"
 _KEY_BYTES = 32
 
 

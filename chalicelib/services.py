@@ -3,6 +3,7 @@
 Nothing is connected here: clients are made at the first request that needs them.
 """
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from chalicelib.config import THROUGH_THE_SERVER, Settings
+from chalicelib.config import FILE_TABLE, THROUGH_THE_SERVER, Settings
 from chalicelib.oci.digests import Digest
 from chalicelib.store.content import Content
 from chalicelib.store.directory import Directory
@@ -21,7 +22,6 @@ from chalicelib.store.signing import Credentials, Presigner
 from chalicelib.store.table import Table
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
 _POOL = 32
@@ -50,16 +50,13 @@ class Services:
     index: Index
 
 
-def build(settings: Settings, table: Table | None = None) -> Services:
-    """Return the services of a process, over its own table or that of the settings.
-
-    Raise LookupError where AWS credentials are missing.
-    """
+def build(settings: Settings) -> Services:
+    """Return the services of a process; raise LookupError where AWS credentials are missing."""
     fixed = _fixed_credentials(settings)
     credentials = (lambda: fixed) if fixed else _chain_credentials(settings)
     inner = _presigner(settings, settings.s3_endpoint, credentials)
     objects = S3Objects(settings.bucket, settings.region, settings.s3_endpoint, fixed, inner)
-    return assemble(settings, objects, locator(settings, credentials), table or _table(settings, fixed))
+    return assemble(settings, objects, locator(settings, credentials), _table(settings, fixed))
 
 
 def assemble(
@@ -84,7 +81,12 @@ def assemble(
 
 
 def _table(settings: Settings, fixed: Credentials | None) -> Table:
-    from chalicelib.store.dynamodb import DynamoTable  # noqa: PLC0415 - as below
+    # Each engine is imported only where it is used: a cold start would pay for both.
+    if settings.table.startswith(FILE_TABLE):
+        from chalicelib.store.sqlite import SqliteTable  # noqa: PLC0415
+
+        return SqliteTable(settings.table.removeprefix(FILE_TABLE), time.time)
+    from chalicelib.store.dynamodb import DynamoTable  # noqa: PLC0415
 
     return DynamoTable(settings.table, settings.region, settings.dynamodb_endpoint, fixed)
 
@@ -130,8 +132,11 @@ def admin_client(settings: Settings, *, attempts: int = 2) -> "S3Client":
     return s3_client(settings.region, settings.s3_endpoint, _fixed_credentials(settings), attempts=attempts)
 
 
-def directory_client(settings: Settings) -> "DynamoDBClient":
-    """Return the client with which a server makes or looks at its table."""
-    from chalicelib.store.dynamodb import dynamo_client  # noqa: PLC0415 - as above
+def check_directory(settings: Settings) -> None:
+    """Raise OSError with what to do where the table of the settings cannot be used."""
+    if settings.table.startswith(FILE_TABLE):
+        return
+    from chalicelib.store.dynamodb import check_table, dynamo_client  # noqa: PLC0415 - as above
 
-    return dynamo_client(settings.region, settings.dynamodb_endpoint, _fixed_credentials(settings))
+    client = dynamo_client(settings.region, settings.dynamodb_endpoint, _fixed_credentials(settings))
+    check_table(client, settings.table)

@@ -8,25 +8,21 @@ import fcntl
 import logging
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
 from aiohttp import ClientSession, ClientTimeout
 
-from chalicelib.config import THROUGH_THE_SERVER, Settings
+from chalicelib.config import FILE_TABLE, THROUGH_THE_SERVER, Settings
 from chalicelib.jobs import abandoned_uploads
 from chalicelib.server import embedded, http, secrets
 from chalicelib.server.downloads import Downloads
 from chalicelib.server.log import AccessLog
-from chalicelib.services import Services, admin_client, build, directory_client
+from chalicelib.services import Services, admin_client, build, check_directory
 from chalicelib.store import bucket
 from chalicelib.store.directory import foundation
-from chalicelib.store.dynamodb import check_table
-from chalicelib.store.sqlite import SqliteTable
-from chalicelib.store.table import Table
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +57,8 @@ def run(settings: Settings, options: Options) -> None:
         except OSError as error:
             raise StartError(str(error)) from error
         try:
-            table = SqliteTable(options.folder / "directory.sqlite", time.time)
-            asyncio.run(_serve(service.settings, options, fresh, table))
+            table = f"{FILE_TABLE}{options.folder / 'directory.sqlite'}"
+            asyncio.run(_serve(replace(service.settings, table=table), options, fresh))
         finally:
             service.stop()
     _say(options, "Stopped.")
@@ -73,7 +69,7 @@ def serve(settings: Settings, options: Options) -> None:
     complete, fresh = secrets.complete(settings, options.folder)
     try:
         bucket.check(admin_client(complete), complete.bucket)
-        check_table(directory_client(complete), complete.table)
+        check_directory(complete)
     except OSError as error:
         raise StartError(str(error)) from error
     asyncio.run(_serve(complete, options, fresh))
@@ -100,12 +96,12 @@ def _return_memory_at_once() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM)
 
 
-async def _serve(settings: Settings, options: Options, fresh: bool, table: Table | None = None) -> None:
+async def _serve(settings: Settings, options: Options, fresh: bool) -> None:
     _return_memory_at_once()
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    services = build(settings, table)
+    services = build(settings)
     await asyncio.to_thread(foundation.lay, services.directory)
     async with _downloads(settings) as downloads:
         try:
