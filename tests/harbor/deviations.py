@@ -38,8 +38,18 @@ def _status(status: int, reason: str, *operations: str) -> Deviation:
 
 
 DEVIATIONS: tuple[Deviation, ...] = (
+    _status(400, "a parameter or a body that says nothing; Harbor refuses some of them with 422, documented or not"),
     _status(401, "Harbor checks credentials before it looks at what is asked, so any operation can answer so"),
     _status(403, "so it is with rights, and with the read-only mode"),
+    _status(
+        404,
+        "what the path names is not there",
+        "createProjectMember",
+        "deleteUserGroup",
+        "getLogExts",
+        "getLogs",
+        "updateUserPassword",
+    ),
     _status(429, "too many wrong passwords: Harbor has no such limit here, and locks nobody out"),
     _status(501, "Harbor has this operation, and this registry not yet"),
     _status(413, "a body of more than 1 MiB, which Harbor reads whole"),
