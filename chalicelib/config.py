@@ -11,9 +11,9 @@ from types import MappingProxyType
 # fmt: off
 VARIABLES: Mapping[str, str] = MappingProxyType({
     "ROADSTEAD_BUCKET":             "the bucket of all content",
-    "ROADSTEAD_TABLE":              "the DynamoDB table of projects and rights, or file:PATH on one machine",
+    "ROADSTEAD_TABLE":              "the DynamoDB table of projects and rights, or file:PATH",
     "ROADSTEAD_ADMIN_PASSWORD":     "password of the user admin; else one is made and kept in the data folder",
-    "ROADSTEAD_SIGNING_KEY":        "64 hexadecimal digits that sign tokens; the same on every instance",
+    "ROADSTEAD_SIGNING_KEY":        "keys that sign tokens, 64 hexadecimal digits each, with commas between",
     "ROADSTEAD_S3_PUBLIC_ENDPOINT": "where clients reach S3, if not where the server does",
     "ROADSTEAD_PUBLIC_URL":         "where clients reach the registry, if not at the Host that they send",
     "AWS_REGION":                   "region of bucket and table",
@@ -47,7 +47,6 @@ class Settings:
     secret_key: str = field(default="", repr=False)
     session_token: str = field(default="", repr=False)
     public_url: str = ""
-    token_seconds: int = 1800
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] = os.environ) -> "Settings":

@@ -51,7 +51,9 @@ class Services:
 
 
 def build(settings: Settings) -> Services:
-    """Return the services of a process; raise LookupError where AWS credentials are missing."""
+    """Return the services of a process; raise LookupError where a key or credentials are missing."""
+    if not settings.signing_keys:
+        raise LookupError("there is no key to sign with: set ROADSTEAD_SIGNING_KEY (openssl rand -hex 32 makes one)")
     fixed = _fixed_credentials(settings)
     credentials = (lambda: fixed) if fixed else _chain_credentials(settings)
     inner = _presigner(settings, settings.s3_endpoint, credentials)

@@ -1,5 +1,8 @@
 """Credentials to grants: the token service, and what a request's Authorization allows.
 
+Whoever comes with a token, as every pull does, need not wait until passwords and the directory are imported: `identity`
+is imported where somebody logs in.
+
 Invariants:
 * A wrong password and an unknown user get the same answer, in the same time.
 * An endpoint that lacks a right answers 401 with the challenge to a bearer, whose client then asks for a better
@@ -15,7 +18,7 @@ import uuid
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qs
 
-from chalicelib.api import identity, tokens
+from chalicelib.api import tokens
 from chalicelib.api.endpoints import Call, Endpoint
 from chalicelib.api.http import TOKEN_PATH, Request, Response, challenge, json_response
 from chalicelib.oci.errors import ErrorCode, RegistryError
@@ -37,6 +40,8 @@ def authorise(services: Services, request: Request, resource: str, action: Actio
     if scheme.lower() == "bearer":
         grant = _bearer(services, credentials.strip())
     else:
+        from chalicelib.api import identity  # noqa: PLC0415 - see the module's text
+
         principal = identity.of_basic(services, request, scheme, credentials)
         grant = identity.grant(services, principal, [resource, *_mount_source(request)])
     if grant.allows(resource, action):
@@ -64,6 +69,8 @@ def _lacking(resource: str, action: Action) -> str:
 
 def authenticate(services: Services, request: Request) -> None:
     """Raise UNAUTHORIZED where the request carries no valid credentials of any kind (end-1)."""
+    from chalicelib.api import identity  # noqa: PLC0415 - see the module's text
+
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         _bearer(services, credentials.strip())
@@ -77,6 +84,8 @@ def _bearer(services: Services, token: str) -> Grant:
 
 def token(call: Call) -> Response:
     """Issue a token for the scopes that are asked for: GET with Basic credentials or none, or POST with a form."""
+    from chalicelib.api import identity  # noqa: PLC0415 - see the module's text
+
     services, request = call.services, call.request
     if request.method == "POST":
         form = _form(request)
@@ -87,7 +96,7 @@ def token(call: Call) -> Response:
         principal = identity.of_basic(services, request, scheme, credentials)
         scopes = list(request.query.get("scope", ()))
     grant = identity.grant(services, principal, access.resources(scopes)[:MOST_SCOPES])
-    seconds, now = services.settings.token_seconds, services.now()
+    seconds, now = identity.token_seconds(services), services.now()
     issued = tokens.ring(services.settings.signing_keys).issue(grant, now, seconds)
     # Some clients read the one name and some the other.
     return json_response(
@@ -120,6 +129,8 @@ def _form(request: Request) -> dict[str, list[str]]:
 def _password_grant(services: Services, request: Request, form: dict[str, list[str]]) -> Principal:
     if form.get("grant_type") != ["password"]:
         raise RegistryError(ErrorCode.UNSUPPORTED, "the token service takes grant_type=password", status=400)
+    from chalicelib.api import identity  # noqa: PLC0415 - see the module's text
+
     return identity.log_in(services, request, form.get("username", [""])[0], form.get("password", [""])[0])
 
 
@@ -152,7 +163,7 @@ def _a_day_from_now(services: Services) -> int:
 
 def upload_location(services: Services, ticket: UploadTicket) -> str:
     """Return the URL path of an upload."""
-    state = f"{ticket.algorithm}.{ticket.expiry}.{_upload_signature(services, ticket)}"
+    state = f"{ticket.algorithm}.{ticket.expiry}.{_upload_signature(services.settings.signing_keys[0], ticket)}"
     return f"/v2/{ticket.repository}/blobs/uploads/{ticket.id}?_state={state}"
 
 
@@ -162,14 +173,16 @@ def check_upload(services: Services, request: Request, repository: Repository, u
     if match is None:
         raise RegistryError(ErrorCode.BLOB_UPLOAD_UNKNOWN)
     ticket = UploadTicket(repository, upload_id, match["algorithm"], int(match["expiry"]))
-    genuine = hmac.compare_digest(match["signature"], _upload_signature(services, ticket))
+    # As with tokens: the first key signs, and each verifies.
+    right = [_upload_signature(key, ticket) for key in services.settings.signing_keys]
+    genuine = any(hmac.compare_digest(match["signature"], signature) for signature in right)
     if not genuine or ticket.expiry <= services.now().timestamp():
         raise RegistryError(ErrorCode.BLOB_UPLOAD_UNKNOWN)
     return ticket
 
 
-def _upload_signature(services: Services, ticket: UploadTicket) -> str:
-    key = hashlib.sha256(b"roadstead upload " + services.settings.signing_key).digest()
+def _upload_signature(signing_key: bytes, ticket: UploadTicket) -> str:
+    key = hashlib.sha256(b"roadstead upload " + signing_key).digest()
     text = f"{ticket.repository}\n{ticket.id}\n{ticket.algorithm}\n{ticket.expiry}"
     return hmac.digest(key, text.encode(), "sha256").hex()[:40]
 

@@ -8,12 +8,12 @@ import re
 from dataclasses import replace
 from functools import cache
 
-from chalicelib.api import auth, registry
+from chalicelib.api import auth, guard, registry
 from chalicelib.api.endpoints import Call, Endpoint
 from chalicelib.api.http import Request, Response, error_response
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository
-from chalicelib.policy.access import CATALOG, Grant
+from chalicelib.policy.access import CATALOG, Action, Grant
 from chalicelib.services import Services
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,8 @@ def _handle(services: Services, request: Request) -> Response:
         return endpoint.handler(Call(services, request, repository, argument, Grant()))
     resource = f"repository:{repository}" if name else CATALOG
     grant = auth.authorise(services, request, resource, endpoint.action)
+    if endpoint.action in (Action.PUSH, Action.DELETE):
+        guard.check_change(services, repository)
     return endpoint.handler(Call(services, request, repository, argument, grant))
 
 

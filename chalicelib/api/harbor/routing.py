@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from urllib.parse import unquote
 
-from chalicelib.api import identity
+from chalicelib.api import guard, identity
 from chalicelib.api.harbor.calls import PREFIX, HarborCall, HarborEndpoint, Need, Where, identifier
 from chalicelib.api.harbor.endpoints import ENDPOINTS
 from chalicelib.api.harbor.errors import HarborCode, HarborError, not_found, render, translated
@@ -32,6 +32,9 @@ from chalicelib.store.table import BusyError, RefusedError
 log = logging.getLogger(__name__)
 
 _PROJECT_PARAMETERS = ("project_name_or_id", "project_name")
+_SAFE = ("GET", "HEAD")
+# Whoever made the registry read-only must be able to end that.
+_WHILE_READ_ONLY = ("/configurations", "/c/login", "/c/userExists")
 _NO_PERMISSIONS: frozenset[Permission] = frozenset()
 
 
@@ -64,6 +67,8 @@ def _handle(services: Services, request: Request) -> Response:
     project = _project(services, request, parameters) if endpoint.need.where is Where.PROJECT else None
     permissions = _permissions(services, principal, endpoint.need, project)
     _check(principal, endpoint.need, permissions, project)
+    if request.method not in _SAFE and endpoint.path not in _WHILE_READ_ONLY:
+        guard.check_not_read_only(services)
     return endpoint.handler(HarborCall(services, request, principal, parameters, permissions, project))
 
 
