@@ -6,6 +6,7 @@
   (`before`: nothing was done), an answer that was lost (`after`: it was done), or the end of the process.
 * `repeat` names requests that are done twice, as botocore does where an answer was lost: the second result counts.
 * Hooks run without any lock, so one may wait for another thread's request.
+* The bucket is versioned as S3's are; or not, and then `store.versions` keeps what tags were, as it does over S3.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property, partial
 from itertools import count
 from threading import Lock
 from typing import IO, NamedTuple, ParamSpec, TypeVar
@@ -24,9 +26,12 @@ from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.pages import LARGEST, Page
 from chalicelib.oci.uploads import MIN_PART
 from chalicelib.services import Services, assemble
+from chalicelib.store import layout
 from chalicelib.store.objects import (
+    KEPT,
     NO_METADATA,
     OCTETS,
+    VERSION,
     ConditionFailedError,
     Entry,
     Head,
@@ -34,8 +39,10 @@ from chalicelib.store.objects import (
     MultipartGoneError,
     Object,
     ObjectStore,
+    Version,
 )
 from chalicelib.store.sqlite import SqliteTable
+from chalicelib.store.versions import Keeper
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -82,6 +89,7 @@ class _Stored:
     content: bytes
     head: Head
     modified: datetime
+    deleted: bool = False
 
 
 @dataclass(slots=True)
@@ -93,26 +101,57 @@ class _Parts:
 class _Bucket:
     """What is stored; every method is one atomic deed."""
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
+    def __init__(self, now: Callable[[], datetime], versioned: bool) -> None:
         self.now = now
+        self.versioned = versioned
         self.lock = Lock()
         self._objects: dict[str, _Stored] = {}
+        self._versions: dict[str, list[_Stored]] = {}  # The oldest first.
         self._keys: list[str] = []  # Sorted: the order of code points is the order of their bytes in UTF-8.
         self._multiparts: dict[str, _Parts] = {}
         self._ids = count(1)
 
-    def find(self, key: str) -> _Stored | None:
-        return self._objects.get(key)
+    def find(self, key: str, version: str = "") -> _Stored | None:
+        if not version:
+            return self._objects.get(key)
+        versions = self._versions.get(key, ())
+        return next((each for each in versions if each.head.version == version and not each.deleted), None)
 
     def write(self, key: str, content: bytes, head: Head) -> str:
         if key not in self._objects:
             insort(self._keys, key)
-        self._objects[key] = _Stored(content, head, self.now())
+        self._objects[key] = self._remember(key, _Stored(content, head, self.now()))
         return head.etag
 
     def remove(self, key: str) -> None:
         if self._objects.pop(key, None) is not None:
             del self._keys[bisect_left(self._keys, key)]
+        self._remember(key, _Stored(b"", Head(0, "", "", NO_METADATA), self.now(), deleted=True))
+
+    def _remember(self, key: str, stored: _Stored) -> _Stored:
+        # What blobs and uploads were goes after a day: here it goes at once, for it is large.
+        if not self.versioned or key.startswith((layout.DATA, layout.UPLOADS)):
+            return stored
+        versioned = replace(stored, head=replace(stored.head, version=f"version-{next(self._ids)}"))
+        self._versions.setdefault(key, []).append(versioned)
+        return versioned
+
+    def versions(self, key: str) -> tuple[Version, ...]:
+        stored = self._versions.get(key, [])
+        return tuple(
+            Version(
+                each.head.version, each.modified, each.head.size, each.head.etag, each.deleted, each is stored[-1]
+            )
+            for each in reversed(stored)
+        )
+
+    def forget(self, key: str, kept: int) -> None:
+        self._versions[key] = self._versions[key][-kept:]
+
+    def damage(self, key: str, content: bytes) -> None:
+        found = self._objects[key]
+        self._objects[key] = replace(found, content=content, head=replace(found.head, size=len(content)))
+        self._versions[key] = [self._objects[key] if each is found else each for each in self._versions.get(key, ())]
 
     def list(self, prefix: str, after: str, limit: int) -> Page[Entry]:
         start = max(bisect_left(self._keys, prefix), bisect_right(self._keys, after))
@@ -169,12 +208,12 @@ def _etag(content: bytes) -> str:
 class MemoryObjects:
     """A bucket in memory, as one process reaches it; the twin of `S3Objects`."""
 
-    def __init__(self, now: Callable[[], datetime], bucket: _Bucket | None = None) -> None:
+    def __init__(self, now: Callable[[], datetime], bucket: _Bucket | None = None, *, versioned: bool = True) -> None:
         self.before: Hook = nothing
         self.after: Hook = nothing
         self.repeat: Callable[[str, str], bool] = never
         self.asked: list[Asked] = []
-        self._bucket = bucket or _Bucket(now)
+        self._bucket = bucket or _Bucket(now, versioned)
 
     def beside(self) -> "MemoryObjects":
         """Return another way to the same bucket."""
@@ -188,10 +227,12 @@ class MemoryObjects:
     def damage(self, key: str, content: bytes) -> None:
         """Change an object's bytes behind everybody's back."""
         with self._bucket.lock:
-            found = self._bucket.find(key)
-            if found is None:
-                raise LookupError(key)
-            self._bucket.write(key, content, replace(found.head, size=len(content)))
+            self._bucket.damage(key, content)
+
+    def expire(self, key: str, *, kept: int = 1) -> None:
+        """Drop all versions of an object but the last ones, as a rule of the bucket does in time."""
+        with self._bucket.lock:
+            self._bucket.forget(key, kept)
 
     def _ask(self, operation: str, key: str, deed: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         self.asked.append(Asked(operation, key))
@@ -204,15 +245,28 @@ class MemoryObjects:
         self.after(operation, key)
         return result
 
-    def get(self, key: str) -> Object | None:
-        """Return a small object whole, or None."""
-        found = self._ask("get", key, self._bucket.find, key)
+    @cached_property
+    def _keeper(self) -> Keeper:
+        return Keeper(self, self._bucket.now)
+
+    def _is_for_us_to_keep(self, key: str) -> bool:
+        return layout.is_tag(key) and not self._bucket.versioned
+
+    def get(self, key: str, version: str = "") -> Object | None:
+        """Return a small object whole, or a version of it, or None."""
+        if version.startswith(KEPT):
+            return self._keeper.get(key, version)
+        found = self._ask("get", key, self._bucket.find, key, version)
         return Object(found.head, found.content) if found else None
 
     def head(self, key: str) -> Head | None:
         """Return what is known of an object, or None."""
         found = self._ask("head", key, self._bucket.find, key)
         return found.head if found else None
+
+    def versions(self, key: str) -> tuple[Version, ...]:
+        """Return the versions of an object that are still there, the newest first."""
+        return self._ask("versions", key, self._bucket.versions, key) or self._keeper.versions(key)
 
     def read(self, key: str) -> Iterator[bytes]:
         """Yield an object's bytes in pieces; raise LookupError where there is none."""
@@ -233,8 +287,28 @@ class MemoryObjects:
         if_match: str = "",
     ) -> str:
         """Write an object and return its entity tag; raise ConditionFailedError."""
+        if not self._is_for_us_to_keep(key):
+            return self._write(key, content, content_type, metadata, if_absent=if_absent, if_match=if_match)
+
+        def write(version: str, over: str) -> str:
+            versioned = {**metadata, VERSION: version}
+            return self._write(key, content, content_type, versioned, if_absent=not over, if_match=over)
+
+        return self._keeper.put(key, write, if_absent=if_absent, if_match=if_match)
+
+    def _write(
+        self,
+        key: str,
+        content: bytes,
+        content_type: str,
+        metadata: Mapping[str, str],
+        *,
+        if_absent: bool,
+        if_match: str,
+    ) -> str:
         kept = {name.lower(): value for name, value in metadata.items()}
-        head = Head(len(content), _etag(content), content_type, kept)
+        version = kept.pop(VERSION, "")
+        head = Head(len(content), _etag(content), content_type, kept, version)
 
         def deed() -> str:
             found = self._bucket.find(key)
@@ -247,10 +321,13 @@ class MemoryObjects:
 
     def delete(self, *keys: str) -> None:
         """Delete objects, in no particular order; absent ones are no error."""
-        for start in range(0, len(keys), LARGEST):
-            batch = keys[start : start + LARGEST]
+        for key in filter(self._is_for_us_to_keep, keys):
+            self._keeper.delete(key, partial(self._drop_if, key))
+        others = [key for key in keys if not self._is_for_us_to_keep(key)]
+        for start in range(0, len(others), LARGEST):
+            batch = others[start : start + LARGEST]
 
-            def deed(batch: tuple[str, ...] = batch) -> None:
+            def deed(batch: list[str] = batch) -> None:
                 for key in batch:
                     self._bucket.remove(key)
 
@@ -258,7 +335,12 @@ class MemoryObjects:
 
     def delete_if(self, key: str, etag: str) -> None:
         """Delete an object that still has this entity tag; raise ConditionFailedError."""
+        if self._is_for_us_to_keep(key):
+            self._keeper.delete_if(key, etag, partial(self._drop_if, key))
+        else:
+            self._drop_if(key, etag)
 
+    def _drop_if(self, key: str, etag: str) -> None:
         def deed() -> None:
             found = self._bucket.find(key)
             if found is None or found.head.etag != etag:

@@ -142,11 +142,12 @@ def test_functions_are_small_and_take_few_parameters(path: Path) -> None:
         assert parameters <= MOST_PARAMETERS, function.name
 
 
-def test_the_store_is_a_seam_of_twelve_methods() -> None:
+def test_the_store_is_a_seam_of_thirteen_methods() -> None:
+    """The thirteenth is `versions`: what a tag was is known to S3 alone, which makes history free in a push."""
     tree = ast.parse((CODE / "store" / "objects.py").read_text())
     seam = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "ObjectStore")
 
-    assert len([node for node in seam.body if isinstance(node, ast.FunctionDef)]) <= 12
+    assert len([node for node in seam.body if isinstance(node, ast.FunctionDef)]) <= 13
 
 
 def test_no_test_patches_what_it_tests() -> None:

@@ -9,6 +9,7 @@
     repositories/<name>/_tagged/<algorithm>/<hex>/<tag>   empty: this tag names, or once named, the manifest
     repositories/<name>/_referrers/<subject>/<digest>     the descriptor that the referrers API returns
     uploads/<upload id>                                   state of an upload, then what became of it
+    history/<key of a tag>/<version>                      a past version, where the bucket keeps none itself
 
 Invariants:
 * `_` cannot begin a part of a repository name, so the markers cannot collide with one.
@@ -26,6 +27,10 @@ CATALOG = "catalog/"
 HEALTH = "health"
 DATA = "data/"
 UPLOADS = "uploads/"
+BLOBS = "blobs/"
+REPOSITORIES = "repositories/"
+HISTORY = "history/"
+_TAGS = "_tags/"
 
 
 def data(upload_id: str) -> str:
@@ -45,7 +50,7 @@ def upload_id(key: str) -> str:
 
 def blob(digest: Digest) -> str:
     """Return the key that says where the bytes of a digest are."""
-    return f"blobs/{_path(digest)}"
+    return BLOBS + _path(digest)
 
 
 def catalog(repository: Repository) -> str:
@@ -80,12 +85,22 @@ def manifest_digest(repository: Repository, key: str) -> str:
 
 def tags(repository: Repository) -> str:
     """Return the prefix of a repository's tags."""
-    return f"{_root(repository)}_tags/"
+    return _root(repository) + _TAGS
 
 
 def tag(repository: Repository, name: Tag) -> str:
     """Return the key of a tag."""
     return tags(repository) + name.name
+
+
+def is_tag(key: str) -> bool:
+    """Tell whether a key is that of a tag."""
+    return f"/{_TAGS}" in key and not key.startswith(HISTORY)
+
+
+def kept(key: str) -> str:
+    """Return the prefix of the copies of what was at the key of a tag."""
+    return f"{HISTORY}{key}/"
 
 
 def tagged(repository: Repository, digest: Digest) -> str:
@@ -109,7 +124,7 @@ def referrer(repository: Repository, subject: Digest, digest: Digest) -> str:
 
 
 def _root(repository: Repository) -> str:
-    return f"repositories/{repository.name}/"
+    return f"{REPOSITORIES}{repository.name}/"
 
 
 def _path(digest: Digest) -> str:

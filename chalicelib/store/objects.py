@@ -1,12 +1,13 @@
 """Bytes under keys: the seam between the registry and S3.
 
-`ObjectStore` is what the rest of the registry needs of a store, in twelve methods; `S3Objects` is S3.
+`ObjectStore` is what the rest of the registry needs of a store, in thirteen methods; `S3Objects` is S3.
 
 Invariants:
 * A write that returned is durable, whole, and seen by every later read and listing of every process.
 * A conditional write that lost raises `ConditionFailedError` and changed nothing. One exception, which every caller
   must bear: where an answer was lost and the request repeated, the loser may be the caller's own earlier request.
 * Listings are in byte order of the keys and begin strictly after `after`.
+* What a tag was before stays readable for a while, as its versions. Of other keys that need not hold.
 * A store that does not answer, after retries, is UNAVAILABLE; its own words go to the log, never to a client.
 
 Reads use the same presigned URLs that clients get, over kept-alive connections; boto3 does the writes and is
@@ -16,25 +17,34 @@ imported at the first of them, so that an instance that only serves pulls never 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
+from threading import Event
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, NoReturn, Protocol
 
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.pages import LARGEST, Page
+from chalicelib.store import layout
 from chalicelib.store.connections import Answer, Connections
-from chalicelib.store.signing import Credentials, Presigner
+from chalicelib.store.signing import NO_QUERY, Credentials, Presigner
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
+
+    from chalicelib.store.versions import Keeper
 
 log = logging.getLogger(__name__)
 
 OCTETS = "application/octet-stream"
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
+# In a tag's metadata, where `store.versions` keeps its versions: which one it is.
+VERSION = "version"
+KEPT = "kept-"
 _READ_SECONDS = 300
+_NO_VERSION = (400, 404, 405)  # It is a deletion, or was never there.
 
 
 class ConditionFailedError(Exception):
@@ -47,12 +57,13 @@ class MultipartGoneError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a store knows of an object besides its bytes."""
+    """What a store knows of an object besides its bytes; `version` is "" where none is kept."""
 
     size: int
     etag: str
     content_type: str
     metadata: Mapping[str, str]
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,18 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """What was at a key since `modified`, or still is (`latest`); nothing, where `deleted`."""
+
+    id: str
+    modified: datetime
+    size: int
+    etag: str
+    deleted: bool
+    latest: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Multipart:
     """A multipart upload that was begun and not yet ended."""
 
@@ -84,11 +107,14 @@ class Multipart:
 class ObjectStore(Protocol):
     """What the registry needs of a store; the contract suite in the tests says it precisely."""
 
-    def get(self, key: str) -> Object | None:
-        """Return a small object whole, or None."""
+    def get(self, key: str, version: str = "") -> Object | None:
+        """Return a small object whole, or a version of it, or None."""
 
     def head(self, key: str) -> Head | None:
         """Return what is known of an object, or None."""
+
+    def versions(self, key: str) -> tuple[Version, ...]:
+        """Return the versions of an object that are still there, the newest first."""
 
     def read(self, key: str) -> Iterator[bytes]:
         """Yield an object's bytes in pieces; raise LookupError where there is none."""
@@ -142,6 +168,8 @@ class S3Objects:
     endpoint: str
     fixed: Credentials | None
     presigner: Presigner
+    # Set once an answer has told that the bucket keeps versions by itself; S3 tells at every write and read.
+    versioned: Event = field(default_factory=Event, init=False, repr=False, compare=False)
 
     @cached_property
     def _connections(self) -> Connections:
@@ -153,22 +181,46 @@ class S3Objects:
 
         return s3_client(self.region, self.endpoint, self.fixed)
 
-    def get(self, key: str) -> Object | None:
-        """Return a small object whole, or None."""
-        answer = self._fetch("GET", key)
-        return None if answer is None else Object(_head(answer.headers), answer.content)
+    @cached_property
+    def _keeper(self) -> "Keeper":
+        from chalicelib.store.versions import Keeper  # noqa: PLC0415 - it builds on this module; pulls do without
+
+        return Keeper(self, self.presigner.now)
+
+    def get(self, key: str, version: str = "") -> Object | None:
+        """Return a small object whole, or a version of it, or None."""
+        if version.startswith(KEPT):
+            return self._keeper.get(key, version)
+        answer = self._fetch("GET", key, {"versionId": version} if version else NO_QUERY)
+        found = None if answer is None else Object(self._head(answer.headers), answer.content)
+        return found if found and version in ("", found.head.version) else None
 
     def head(self, key: str) -> Head | None:
         """Return what is known of an object, or None."""
         answer = self._fetch("HEAD", key)
-        return None if answer is None else _head(answer.headers)
+        return None if answer is None else self._head(answer.headers)
 
-    def _fetch(self, method: str, key: str) -> Answer | None:
+    def versions(self, key: str) -> tuple[Version, ...]:
+        """Return the versions of an object that are still there, the newest first."""
+        from chalicelib.store.versions import every_version  # noqa: PLC0415 - as above
+
+        found = every_version(lambda query: self._fetch("GET", "", query), key)
+        return found if any(is_given(version.id) for version in found) else self._keeper.versions(key)
+
+    def _head(self, headers: Mapping[str, str]) -> Head:
+        head = _head(headers)
+        if is_given(head.version):
+            self.versioned.set()
+        return head
+
+    def _fetch(self, method: str, key: str, query: Mapping[str, str] = NO_QUERY) -> Answer | None:
         try:
-            answer = self._connections.fetch(method, self.presigner.url(method, key, seconds=_READ_SECONDS))
+            signed = self.presigner.url(method, key, seconds=_READ_SECONDS, query=query)
+            answer = self._connections.fetch(method, signed)
         except OSError as error:
             _unavailable(method, error)
-        return answer if _found(method, answer.status) else None
+        absent = "versionId" in query and answer.status in _NO_VERSION
+        return answer if not absent and _found(method, answer.status) else None
 
     def read(self, key: str) -> Iterator[bytes]:
         """Yield an object's bytes in pieces; raise LookupError where there is none."""
@@ -191,30 +243,58 @@ class S3Objects:
         if_match: str = "",
     ) -> str:
         """Write an object and return its entity tag; raise ConditionFailedError."""
-        condition = {"IfNoneMatch": "*"} if if_absent else {"IfMatch": if_match} if if_match else {}
+        if not self._is_for_us_to_keep(key):
+            condition = _condition(if_absent=if_absent, if_match=if_match)
+            return self._write(key, content, content_type, metadata, condition)
+
+        def write(version: str, over: str) -> str:
+            condition = _condition(if_absent=not over, if_match=over)
+            return self._write(key, content, content_type, {**metadata, VERSION: version}, condition)
+
+        return self._keeper.put(key, write, if_absent=if_absent, if_match=if_match)
+
+    def _is_for_us_to_keep(self, key: str) -> bool:
+        return layout.is_tag(key) and not self.versioned.is_set()
+
+    def _write(
+        self, key: str, content: bytes, content_type: str, metadata: Mapping[str, str], condition: Mapping[str, str]
+    ) -> str:
         with _s3_errors("PutObject"):
-            return self._s3.put_object(
+            answer = self._s3.put_object(
                 Bucket=self.bucket,
                 Key=key,
                 Body=content,
                 ContentType=content_type,
                 Metadata=dict(metadata),
                 **condition,  # type: ignore[arg-type] # a TypedDict cannot be unpacked from a choice
-            )["ETag"]
+            )
+        if is_given(answer.get("VersionId", "")):
+            self.versioned.set()
+        return answer["ETag"]
 
     def delete(self, *keys: str) -> None:
         """Delete objects, in no particular order; absent ones are no error."""
-        for start in range(0, len(keys), LARGEST):
-            batch = keys[start : start + LARGEST]
+        others: list[ObjectIdentifierTypeDef] = []
+        for key in keys:
+            if self._is_for_us_to_keep(key):
+                self._keeper.delete(key, partial(self._drop_if, key))
+            else:
+                others.append({"Key": key})
+        for start in range(0, len(others), LARGEST):
+            batch = others[start : start + LARGEST]
             with _s3_errors("DeleteObjects"):
-                failed = self._s3.delete_objects(
-                    Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
-                ).get("Errors")
-            if failed:
-                _unavailable("DeleteObjects", failed[0].get("Code"))
+                answer = self._s3.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})
+            for failed in answer.get("Errors", ()):
+                _unavailable("DeleteObjects", failed.get("Code"))
 
     def delete_if(self, key: str, etag: str) -> None:
         """Delete an object that still has this entity tag; raise ConditionFailedError."""
+        if self._is_for_us_to_keep(key):
+            self._keeper.delete_if(key, etag, partial(self._drop_if, key))
+        else:
+            self._drop_if(key, etag)
+
+    def _drop_if(self, key: str, etag: str) -> None:
         with _s3_errors("DeleteObject"):
             self._s3.delete_object(Bucket=self.bucket, Key=key, IfMatch=etag)
 
@@ -272,12 +352,24 @@ def _found(method: str, status: int) -> bool:
 
 def _head(headers: Mapping[str, str]) -> Head:
     prefix = "x-amz-meta-"
+    metadata = {name.removeprefix(prefix): value for name, value in headers.items() if name.startswith(prefix)}
+    given, kept = headers.get("x-amz-version-id", ""), metadata.pop(VERSION, "")
     return Head(
         size=int(headers.get("content-length", 0)),
         etag=headers.get("etag", ""),
         content_type=headers.get("content-type", OCTETS),
-        metadata={name.removeprefix(prefix): value for name, value in headers.items() if name.startswith(prefix)},
+        metadata=metadata,
+        version=given if is_given(given) else kept,
     )
+
+
+def is_given(version: str) -> bool:
+    """Tell whether a version is the bucket's: what it took unversioned has S3's "null"."""
+    return version not in ("", "null") and not version.startswith(KEPT)
+
+
+def _condition(*, if_absent: bool, if_match: str) -> Mapping[str, str]:
+    return {"IfNoneMatch": "*"} if if_absent else {"IfMatch": if_match} if if_match else {}
 
 
 # What S3 says where a condition did not hold: another write won (412), is under way (409), or the object that

@@ -2,7 +2,8 @@
 
 * A class of tests derives from `ObjectStoreContract`, names its `engine` and gives `objects` and `other`: two
   processes' ways to one bucket.
-* Each test works below a prefix of its own, so a bucket serves all of them.
+* Each test works below a prefix of its own, so a bucket serves all of them. With `folder` it is one of tags, whose
+  past versions are kept, by the bucket or by the store.
 * `CANNOT` lists what an engine does not do. Such a test must fail there (xfail is strict), so a row that an engine
   no longer needs shows itself.
 """
@@ -19,11 +20,12 @@ import pytest
 
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.uploads import MIN_PART
-from chalicelib.store.objects import OCTETS, ConditionFailedError, MultipartGoneError, ObjectStore
+from chalicelib.store.objects import KEPT, OCTETS, ConditionFailedError, MultipartGoneError, ObjectStore
 
 _PART_AGAIN = "takes a completion a second time, and does not look at the condition then"
 _KEY_ERROR = "answers with status 500 where a part comes after the end of its upload"
 _FOLDERS = "lists folder by folder, not in byte order, and skips what StartAfter is inside of"
+_DELETIONS_LAST = "lists deletions after all that was there, with times in whole seconds"
 _PATHS = "takes keys for paths: backslashes become slashes, and two slashes one"
 # fmt: off
 CANNOT: Mapping[tuple[str, str], str] = {
@@ -31,6 +33,8 @@ CANNOT: Mapping[tuple[str, str], str] = {
     ("moto",      "test_a_part_of_a_completed_upload_is_gone"):                  _KEY_ERROR,
     ("moto",      "test_an_aborted_upload_is_gone"):                             _KEY_ERROR,
     ("moto",      "test_an_unfinished_upload_tells_when_it_was_begun"):          "says that all were begun in 2010",
+    ("moto, versioned", "test_a_deletion_is_a_version"):                         _DELETIONS_LAST,
+    ("moto, versioned", "test_the_latest_version_of_what_is_deleted_is_the_deletion"): _DELETIONS_LAST,
     ("ministack", "test_completing_twice_fails_and_changes_nothing"):            _PART_AGAIN,
     ("ministack", "test_a_small_part_before_the_last_is_refused"):               "takes parts of any size",
     ("seaweedfs", "test_odd_characters_in_a_key_are_kept[back\\\\slash]"):       _PATHS,
@@ -72,10 +76,11 @@ WRONG = '"00000000000000000000000000000000"'
 _numbers = count(1)
 
 
-class ObjectStoreContract:
-    """The suite; `engine` is the first half of the keys of `CANNOT`."""
+class Contract:
+    """What the suites share; `engine` is the first half of the keys of `CANNOT`."""
 
     engine = ""
+    folder = ""
 
     @pytest.fixture(autouse=True)
     def _expectations(self, request: pytest.FixtureRequest) -> None:
@@ -85,7 +90,11 @@ class ObjectStoreContract:
 
     @pytest.fixture
     def at(self) -> str:
-        return f"contract-{next(_numbers)}/"
+        return f"contract-{next(_numbers)}/{self.folder}"
+
+
+class ObjectStoreContract(Contract):
+    """The suite."""
 
     # Reading and writing.
 
@@ -648,6 +657,156 @@ class ObjectStoreContract:
         objects.delete(f"{at}a")
 
         assert [each.id for each in objects.unfinished(at)] == [multipart]
+
+
+class VersionsContract(Contract):
+    """What tags were, in a bucket that keeps versions and in one that does not."""
+
+    @pytest.fixture
+    def tag(self, at: str) -> str:
+        return f"{at}_tags/v1"
+
+    def test_the_versions_of_a_tag_are_what_it_was_the_newest_first(self, objects: ObjectStore, tag: str) -> None:
+        etags = [_put_tag(objects, tag, number) for number in range(3)]
+
+        versions = objects.versions(tag)
+        read = [objects.get(tag, version.id) for version in versions]
+
+        assert [version.etag for version in versions] == etags[::-1]
+        assert [version.latest for version in versions] == [True, False, False]
+        assert not any(version.deleted for version in versions)
+        assert [found and found.content for found in read] == [b"content 2", b"content 1", b"content 0"]
+        assert [found and found.head.metadata["digest"] for found in read] == ["2", "1", "0"]
+        assert {found and found.head.content_type for found in read} == {"text/x"}
+        assert [found and found.head.etag for found in read] == etags[::-1]
+        assert [version.size for version in versions] == [9, 9, 9]
+
+    def test_a_version_tells_since_when_it_was_there(
+        self, objects: ObjectStore, now: Callable[[], datetime], tag: str
+    ) -> None:
+        for number in range(2):
+            _put_tag(objects, tag, number)
+
+        new, old = objects.versions(tag)
+
+        assert old.modified <= new.modified
+        assert all(abs(version.modified - now()) < timedelta(seconds=5) for version in (old, new))
+
+    def test_the_same_bytes_written_again_are_a_version(self, objects: ObjectStore, tag: str) -> None:
+        etags = {_put_tag(objects, tag, 1) for _ in range(3)}
+
+        versions = objects.versions(tag)
+
+        assert len(etags) == 1
+        assert len({version.id for version in versions}) == 3
+
+    def test_a_deletion_is_a_version(self, objects: ObjectStore, tag: str) -> None:
+        _put_tag(objects, tag, 1)
+        objects.delete(tag)
+        second = _put_tag(objects, tag, 2)
+        objects.delete_if(tag, second)
+        _put_tag(objects, tag, 3)
+
+        versions = objects.versions(tag)
+
+        assert [version.deleted for version in versions] == [False, True, False, True, False]
+        assert [version.latest for version in versions] == [True, False, False, False, False]
+        assert len({version.id for version in versions}) == 5
+        assert [objects.get(tag, version.id) is None for version in versions] == [False, True, False, True, False]
+
+    def test_the_latest_version_of_what_is_deleted_is_the_deletion(self, objects: ObjectStore, tag: str) -> None:
+        _put_tag(objects, tag, 1)
+        objects.delete(tag)
+
+        deletion, version = objects.versions(tag)
+        found = objects.get(tag, version.id)
+
+        assert (deletion.deleted, deletion.latest, deletion.size) == (True, True, 0)
+        assert (version.deleted, version.latest) == (False, False)
+        assert found is not None
+        assert found.content == b"content 1"
+        assert objects.get(tag) is None
+        assert objects.head(tag) is None
+
+    def test_a_write_that_was_refused_is_no_version(self, objects: ObjectStore, tag: str) -> None:
+        etag = _put_tag(objects, tag, 1)
+
+        with pytest.raises(ConditionFailedError):
+            objects.put(tag, b"second", if_absent=True)
+        with pytest.raises(ConditionFailedError):
+            objects.put(tag, b"second", if_match=WRONG)
+        with pytest.raises(ConditionFailedError):
+            objects.delete_if(tag, WRONG)
+
+        assert [version.etag for version in objects.versions(tag)] == [etag]
+
+    def test_versions_are_of_this_key_alone(self, objects: ObjectStore, tag: str) -> None:
+        others = (f"{tag}-b", f"{tag}.1", f"{tag}0", f"{tag}a", tag[:-1])
+        for key in others:
+            _put_tag(objects, key, 7)
+            _put_tag(objects, key, 8)
+        etag = _put_tag(objects, tag, 1)
+
+        assert [version.etag for version in objects.versions(tag)] == [etag]
+        assert [len(objects.versions(key)) for key in others] == [2] * len(others)
+
+    def test_what_never_was_has_no_versions(self, objects: ObjectStore, tag: str) -> None:
+        objects.delete(f"{tag}-never")
+        _put_tag(objects, f"{tag}-other", 1)
+
+        assert objects.versions(tag) == ()
+
+    def test_a_version_that_never_was_is_not_found(self, objects: ObjectStore, tag: str) -> None:
+        _put_tag(objects, tag, 1)
+        _put_tag(objects, f"{tag}-other", 1)
+        (other,) = objects.versions(f"{tag}-other")
+
+        assert objects.get(tag, other.id) is None
+        assert objects.get(tag, f"{KEPT}00000000000000-00000000") is None
+        assert objects.get(tag, "no version") is None
+
+    def test_the_last_fifty_versions_and_the_one_that_is_there_stay(self, objects: ObjectStore, tag: str) -> None:
+        etags = [_put_tag(objects, tag, number) for number in range(60)]
+
+        versions = objects.versions(tag)
+
+        assert [version.etag for version in versions][:51] == etags[:-52:-1]
+        assert objects.get(tag, versions[50].id) is not None
+
+    def test_every_process_sees_the_same_versions(self, objects: ObjectStore, other: ObjectStore, tag: str) -> None:
+        _put_tag(objects, tag, 1)
+        _put_tag(other, tag, 2)
+        _put_tag(objects, tag, 3)
+
+        versions = other.versions(tag)
+
+        assert versions == objects.versions(tag)
+        assert [found and found.content for found in (other.get(tag, version.id) for version in versions)] == [
+            b"content 3",
+            b"content 2",
+            b"content 1",
+        ]
+
+    def test_of_many_writers_at_once_each_leaves_a_version(self, objects: ObjectStore, tag: str) -> None:
+        written = _race(lambda content: objects.put(tag, content))
+
+        versions = objects.versions(tag)
+        read = [objects.get(tag, version.id) for version in versions]
+
+        assert sorted(found.content for found in read if found) == sorted(written)
+        assert read[0] == objects.get(tag)
+
+    def test_versions_show_in_no_listing(self, objects: ObjectStore, at: str, tag: str) -> None:
+        for number in range(3):
+            _put_tag(objects, tag, number)
+
+        assert _names(objects, at) == ["_tags/v1"]
+        assert _names(objects, f"{at}_tags/") == ["v1"]
+
+
+def _put_tag(objects: ObjectStore, key: str, number: int) -> str:
+    metadata = {"digest": str(number)}
+    return objects.put(key, b"content %d" % number, content_type="text/x", metadata=metadata)
 
 
 class NowFromTheSystem:

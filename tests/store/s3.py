@@ -19,20 +19,23 @@ def settings(engine: Engine, bucket: str = BUCKET) -> Settings:
         s3_endpoint=engine.endpoint,
         access_key=engine.access_key,
         secret_key=engine.secret_key,
+        signing_key=bytes(32),
     )
 
 
-def make_bucket(engine: Engine, bucket: str = BUCKET) -> None:
+def make_bucket(engine: Engine, bucket: str = BUCKET, *, versioned: bool = False) -> None:
     """Create the bucket that `settings` names."""
     client = s3_client(engine)
     client.create_bucket(Bucket=bucket)
+    if versioned:
+        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     client.close()
 
 
 @contextmanager
-def s3_objects(engine: Engine) -> Iterator[S3Objects]:
+def s3_objects(engine: Engine, bucket: str = BUCKET) -> Iterator[S3Objects]:
     """Give the objects of a process of its own."""
-    objects = build(settings(engine)).content.objects
+    objects = build(settings(engine, bucket)).content.objects
     assert isinstance(objects, S3Objects)
     try:
         yield objects

@@ -7,11 +7,12 @@ import pytest
 
 from chalicelib.store.objects import ConditionFailedError
 from tests.memory import START, Asked, Clock, MemoryObjects
-from tests.store.contract import ObjectStoreContract
+from tests.store.contract import Contract, ObjectStoreContract, VersionsContract
 
 
-class TestMemoryObjects(ObjectStoreContract):
+class InMemory(Contract):
     engine = "memory"
+    versioned = True
 
     @pytest.fixture
     def now(self) -> Callable[[], datetime]:
@@ -19,11 +20,28 @@ class TestMemoryObjects(ObjectStoreContract):
 
     @pytest.fixture
     def objects(self, now: Callable[[], datetime]) -> MemoryObjects:
-        return MemoryObjects(now)
+        return MemoryObjects(now, versioned=self.versioned)
 
     @pytest.fixture
     def other(self, objects: MemoryObjects) -> MemoryObjects:
         return objects.beside()
+
+
+class TestMemoryObjects(InMemory, VersionsContract, ObjectStoreContract):
+    pass
+
+
+class TestTagsInMemory(InMemory, ObjectStoreContract):
+    folder = "_tags/"
+
+
+class TestUnversioned(InMemory, VersionsContract, ObjectStoreContract):
+    versioned = False
+
+
+class TestTagsUnversioned(InMemory, ObjectStoreContract):
+    versioned = False
+    folder = "_tags/"
 
 
 class LostError(Exception):
