@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -18,11 +19,10 @@ USER_PASSWORD = "Sailors-2-Shore"
 
 @dataclass(frozen=True, slots=True)
 class Harbor:
-    """The administrator's client, the server that it asks, and the loop in which it lives."""
+    """The administrator's client and the server that it asks."""
 
     client: HarborAsyncClient
     server: Server
-    runner: asyncio.Runner
 
 
 Told = Callable[[Harbor], Awaitable[None]]
@@ -34,24 +34,30 @@ async def _checked(response: httpx.Response) -> None:
     check(request.method, request.url.raw_path.decode(), response.status_code, response.headers, response.content)
 
 
-def client_of(server: Server, name: str = "admin", secret: str = PASSWORD) -> HarborAsyncClient:
-    """Return a client with these credentials; whoever asks for one closes it."""
+@asynccontextmanager
+async def asking(server: Server, name: str = "admin", secret: str = PASSWORD) -> AsyncIterator[HarborAsyncClient]:
+    """Yield a client with these credentials."""
     client = HarborAsyncClient(f"{server.url}/api/v2.0", name, secret, retry=None)
     client.client.event_hooks = {"response": [_checked]}
-    return client
+    try:
+        yield client
+    finally:
+        await client.client.aclose()
 
 
-def scenario(told: Told) -> Callable[[Harbor], None]:
+def scenario(told: Told) -> Callable[[Server], None]:
     """Return a test that tells a scenario to the administrator's client."""
 
-    def test(harbor: Harbor) -> None:
-        async def run() -> None:
-            await told(harbor)
-
-        harbor.runner.run(run())
+    def test(server: Server) -> None:
+        asyncio.run(_told(told, server))
 
     test.__name__ = getattr(told, "__name__", "test")
     return test
+
+
+async def _told(told: Told, server: Server) -> None:
+    async with asking(server) as client:
+        await told(Harbor(client, server))
 
 
 def identifier(location: str) -> int:

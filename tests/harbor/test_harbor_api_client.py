@@ -126,7 +126,7 @@ def test_members_and_what_their_roles_allow(of: Generated, account: Callable[[st
     assert refusal(theirs.Repository.list_repositories, "g-crew") == 403
 
 
-def test_a_robot_pulls_until_it_is_disabled(of: Generated, server: Server) -> None:
+def test_a_robot_works_until_it_is_disabled(of: Generated, account: Callable[[str, str], Generated]) -> None:
     number = new_project(of, "g-robots")
     access = [{"resource": "repository", "action": "pull"}, {"resource": "artifact", "action": "list"}]
     permission = {"kind": "project", "namespace": "g-robots", "access": access}
@@ -135,18 +135,16 @@ def test_a_robot_pulls_until_it_is_disabled(of: Generated, server: Server) -> No
     assert made.name == "robot$g-robots+ci"
     assert refusal(of.Robot.create_robot, wanted | {"name": "Not+Allowed"}) == 400
 
-    theirs = Generated(server, made.name, made.secret)
+    theirs = account(made.name, made.secret)
     assert refusal(theirs.Project.delete_project, "g-robots") == 403
     (found,) = of.Robot.list_robot(q=f"Level=project,ProjectID={number}")
     assert (found.id, found.duration) == (made.id, 30)
     assert {each.resource for each in found.permissions[0].access} == {"repository", "artifact"}
     assert of.Robot.refresh_sec(made.id, {"secret": "Given-2-Robots"}).secret in (None, "")
-    theirs.close()
-    theirs = Generated(server, made.name, "Given-2-Robots")
+    theirs = account(made.name, "Given-2-Robots")
     assert refusal(theirs.Project.delete_project, "g-robots") == 403
     of.Robot.update_robot(made.id, found.to_dict() | {"disable": True, "creation_time": None, "update_time": None})
     assert refusal(theirs.Project.delete_project, "g-robots") == 401
-    theirs.close()
     of.Robot.delete_robot(made.id)
     assert refusal(of.Robot.get_robot_by_id, made.id) == 404
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from harborapi.exceptions import Conflict, Forbidden, NotFound, StatusError, Unauthorized
+from harborapi.exceptions import Conflict, Forbidden, NotFound, Unauthorized
 from harborapi.models import (
     Access,
     ProjectMetadata,
@@ -16,10 +16,9 @@ from harborapi.models import (
 )
 
 from tests.harbor.pushed import Account, push_image
-from tests.harbor.telling import USER_PASSWORD, Harbor, client_of, identifier, new_project, new_user, scenario
-from tests.server.running import Server
+from tests.harbor.telling import USER_PASSWORD, Harbor, asking, identifier, new_project, new_user, scenario
 
-MAINTAINER, DEVELOPER, GUEST = 4, 2, 3
+MAINTAINER, GUEST = 4, 3
 
 
 @scenario
@@ -92,13 +91,12 @@ async def test_a_user_from_creation_to_deletion(harbor: Harbor) -> None:
     assert (await client.get_user(number)).sysadmin_flag
     await client.set_user_password(number, "Sailors-3-Shore")
 
-    theirs = client_of(harbor.server, "ahab", "Sailors-3-Shore")
-    assert (await theirs.get_current_user()).username == "ahab"
-    assert await theirs.get_current_user_permissions("/project/1", relative=True)
-    await client.delete_user(number)
-    with pytest.raises(Unauthorized):
-        await theirs.get_current_user()
-    await theirs.client.aclose()
+    async with asking(harbor.server, "ahab", "Sailors-3-Shore") as theirs:
+        assert (await theirs.get_current_user()).username == "ahab"
+        assert await theirs.get_current_user_permissions("/project/1", relative=True)
+        await client.delete_user(number)
+        with pytest.raises(Unauthorized):
+            await theirs.get_current_user()
 
 
 @scenario
@@ -106,18 +104,17 @@ async def test_members_and_what_their_roles_allow(harbor: Harbor) -> None:
     client = harbor.client
     await new_project(client, "crew")
     await new_user(client, "ishmael")
-    theirs = client_of(harbor.server, "ishmael", USER_PASSWORD)
-    with pytest.raises(Forbidden):
-        await theirs.get_project("crew")
-
-    member = identifier(await client.add_project_member_user("crew", "ishmael", GUEST))
+    async with asking(harbor.server, "ishmael", USER_PASSWORD) as theirs:
+        with pytest.raises(Forbidden):
+            await theirs.get_project("crew")
+        member = identifier(await client.add_project_member_user("crew", "ishmael", GUEST))
+        assert (await theirs.get_project("crew")).current_user_role_id == GUEST
+        with pytest.raises(Forbidden):
+            await theirs.update_project("crew", ProjectReq(metadata=ProjectMetadata(public="true")))
     with pytest.raises(Conflict):
         await client.add_project_member_user("crew", "ishmael", GUEST)
     found = await client.get_project_member("crew", member)
     assert (found.entity_name, found.entity_type, found.role_id) == ("ishmael", "u", GUEST)
-    assert (await theirs.get_project("crew")).current_user_role_id == GUEST
-    with pytest.raises(Forbidden):
-        await theirs.update_project("crew", ProjectReq(metadata=ProjectMetadata(public="true")))
 
     await client.update_project_member_role("crew", member, MAINTAINER)
     named = await client.get_project_members("crew", entity_name="ishm")
@@ -126,7 +123,6 @@ async def test_members_and_what_their_roles_allow(harbor: Harbor) -> None:
     await client.remove_project_member("crew", member)
     with pytest.raises(NotFound):
         await client.get_project_member("crew", member)
-    await theirs.client.aclose()
 
 
 def _robot(level: str, namespace: str, kind: str, *pairs: tuple[str, str]) -> RobotCreate:
@@ -142,16 +138,17 @@ async def test_a_robot_of_the_system_and_a_new_secret(harbor: Harbor) -> None:
     assert (made.name, made.expires_at) == ("robot$bot-system", -1)
     assert made.id
     assert made.secret
-    theirs = client_of(harbor.server, "robot$bot-system", made.secret)
-    assert "library" in {each.name for each in await theirs.get_projects()}
-    with pytest.raises(Forbidden):
-        await theirs.get_usergroups()
+    async with asking(harbor.server, "robot$bot-system", made.secret) as theirs:
+        assert "library" in {each.name for each in await theirs.get_projects()}
+        with pytest.raises(Forbidden):
+            await theirs.get_usergroups()
+        renewed = await client.refresh_robot_secret(made.id, "")
+        assert renewed.secret
+        with pytest.raises(Unauthorized):
+            await theirs.get_users()
+    async with asking(harbor.server, "robot$bot-system", renewed.secret) as again:
+        assert await again.get_users()
 
-    renewed = await client.refresh_robot_secret(made.id, "")
-    assert renewed.secret
-    with pytest.raises(Unauthorized):
-        await theirs.get_users()
-    assert await client_with(harbor.server, "robot$bot-system", renewed.secret)
     found = await client.get_robot(made.id)
     assert (found.level, found.editable, found.disable) == ("system", True, False)
     found.disable = True
@@ -161,18 +158,6 @@ async def test_a_robot_of_the_system_and_a_new_secret(harbor: Harbor) -> None:
     await client.delete_robot(made.id)
     with pytest.raises(NotFound):
         await client.get_robot(made.id)
-    await theirs.client.aclose()
-
-
-async def client_with(server: Server, name: str, secret: str) -> bool:
-    """Tell whether these credentials list users."""
-    client = client_of(server, name, secret)
-    try:
-        return bool(await client.get_users())
-    except StatusError:
-        return False
-    finally:
-        await client.client.aclose()
 
 
 @scenario
@@ -188,11 +173,9 @@ async def test_a_robot_of_a_project_pushes(harbor: Harbor) -> None:
     assert robots[0].permissions
     assert robots[0].permissions[0].namespace == "dock"
 
-    theirs = client_of(harbor.server, made.name, made.secret)
-    digest = await asyncio.to_thread(
-        push_image, Account.of(harbor.server, made.name, made.secret), "dock/by-robot", "v1"
-    )
-    assert (await theirs.get_artifact("dock", "by-robot", "v1")).digest == digest
-    with pytest.raises(Forbidden):
-        await theirs.delete_artifact("dock", "by-robot", "v1")
-    await theirs.client.aclose()
+    robot = Account.of(harbor.server, made.name, made.secret)
+    digest = await asyncio.to_thread(push_image, robot, "dock/by-robot", "v1")
+    async with asking(harbor.server, made.name, made.secret) as theirs:
+        assert (await theirs.get_artifact("dock", "by-robot", "v1")).digest == digest
+        with pytest.raises(Forbidden):
+            await theirs.delete_artifact("dock", "by-robot", "v1")
