@@ -1,11 +1,13 @@
 """The table of what is built of Harbor's API: every module's rows."""
 
 from chalicelib.api.harbor import (
+    artifacts,
     audit,
     labels,
     members,
     projects,
     quotas,
+    repositories,
     robots,
     search,
     sessions,
@@ -19,6 +21,8 @@ ENDPOINTS: tuple[HarborEndpoint, ...] = (
     *system.ENDPOINTS,
     *sessions.ENDPOINTS,
     *projects.ENDPOINTS,
+    *repositories.ENDPOINTS,
+    *artifacts.ENDPOINTS,
     *members.ENDPOINTS,
     *users.ENDPOINTS,
     *usergroups.ENDPOINTS,

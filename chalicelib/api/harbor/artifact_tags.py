@@ -1,0 +1,65 @@
+"""Tags of an artifact: listed, made and deleted.
+
+Invariant: a tag that exists is not moved here. Two who make one tag at once leave it with one of the two artifacts.
+"""
+
+from chalicelib.api import indexing
+from chalicelib.api.harbor import listing
+from chalicelib.api.harbor.artifact_views import located, shown_tag
+from chalicelib.api.harbor.belongings import translated_missing
+from chalicelib.api.harbor.calls import HarborCall, created, done, typed
+from chalicelib.api.harbor.errors import bad_request, conflict, not_found
+from chalicelib.api.http import Response
+from chalicelib.oci import manifests as oci
+from chalicelib.oci.errors import RegistryError
+from chalicelib.oci.names import Tag
+from chalicelib.store import layout, manifests
+from chalicelib.store.index import artifacts, settle
+
+
+def list_tags(call: HarborCall) -> Response:
+    """List the tags of an artifact, in the order of their names."""
+    wanted, found = listing.parse(call.request), located(call)
+    index, home, artifact = call.services.index, found.home, found.artifact
+    if wanted.natural:
+        page = artifacts.tags(index, home, artifact.digest, wanted.slice)
+        return listing.answered(call, wanted, [shown_tag(home, artifact, tag) for tag in page.entries], artifact.tags)
+    every = artifacts.tags(index, home, artifact.digest).entries
+    chosen, total = listing.select(wanted, [shown_tag(home, artifact, tag) for tag in every])
+    return listing.answered(call, wanted, chosen, total)
+
+
+def create_tag(call: HarborCall) -> Response:
+    """Let a new tag name an artifact."""
+    found, content = located(call), call.services.content
+    repository = found.home.repository
+    try:
+        tag = Tag.parse(typed(call.body(), "name", str, ""))
+    except RegistryError as error:
+        raise bad_request(error.message) from error
+    if content.objects.head(layout.tag(repository, tag)):
+        raise conflict(f"the tag {tag} exists already")
+    try:
+        stored = manifests.get(content, repository, found.digest)
+    except RegistryError as error:
+        raise translated_missing(error, repository, found.digest) from error
+    manifests.put(content, repository, oci.parse(stored.content, stored.media_type), found.digest, [tag])
+    indexing.retagged(call.services, repository, tag, found.digest)
+    call.log("tag", "create", f"{repository}:{tag}")
+    return created(call, tag.name)
+
+
+def delete_tag(call: HarborCall) -> Response:
+    """Delete a tag that names the artifact, and nothing else."""
+    found = located(call)
+    repository, missing = found.home.repository, not_found(f"tag {call.parameters['tag_name'][:200]} of the artifact")
+    try:
+        tag = Tag.parse(call.parameters["tag_name"])
+    except RegistryError as error:
+        raise missing from error
+    if settle.named(call.services.index, repository, tag) != found.artifact.digest:
+        raise missing
+    manifests.delete_tag(call.services.content, repository, tag)
+    indexing.deleted(call.services, repository, tag)
+    call.log("tag", "delete", f"{repository}:{tag}")
+    return done()
