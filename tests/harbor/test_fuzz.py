@@ -21,8 +21,10 @@ from chalicelib.api.harbor.unbuilt import UNBUILT
 from tests.api.asking import Client
 from tests.harbor.facts import FACTS, PREFIX, Operation, operations
 from tests.harbor.schema import check
+from tests.server.pushing import IMAGE_TYPE, digest, image
 
 BUILT = [each for each in operations() if (each.method, each.path) not in set(UNBUILT)]
+CONFIG, LAYER = b"{}", b"a layer"
 USER = {"username": "ahab", "email": "a@sea.test", "realname": "A", "password": "Sailors-2-Shore"}
 ROBOT = {
     "name": "bot",
@@ -51,13 +53,24 @@ def _description() -> schemathesis.schemas.BaseSchema:
 def _registry() -> tuple[Client, dict[str, str]]:
     """Return a registry with one of each, and what they are called in paths."""
     client = Client()
-    names = {"project_name": "library", "project_name_or_id": "library", "meta_name": "public", "tag_name": "v1"}
+    names = {"project_name": "library", "project_name_or_id": "library", "meta_name": "public"}
+    names |= {"repository_name": "app", "reference": "v1", "tag_name": "v1", "addition": "build_history"}
     for name, made in MADE.items():
         answer = client.ask("POST", PREFIX + made["path"], orjson.dumps(made["body"]))
         assert answer.status == 201, (name, answer)
         names[name] = answer.headers["Location"].rpartition("/")[2]
+    _push(client, "library/app", "v1")
     quotas = client.ask("GET", f"{PREFIX}/quotas?reference=project")
     return client, names | {"id": str(orjson.loads(quotas.body)[0]["id"])}
+
+
+def _push(client: Client, repository: str, tag: str) -> None:
+    for blob in (CONFIG, LAYER):
+        answer = client.ask("POST", f"/v2/{repository}/blobs/uploads/?digest={digest(blob)}", blob)
+        assert answer.status == 201, answer
+    manifest = image(CONFIG, [LAYER])
+    answer = client.ask("PUT", f"/v2/{repository}/manifests/{tag}", manifest, content_type=IMAGE_TYPE)
+    assert answer.status == 201, answer
 
 
 def _ask(client: Client, each: Operation, case: schemathesis.Case[Any], names: Mapping[str, str]) -> None:
