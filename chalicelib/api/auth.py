@@ -1,7 +1,7 @@
 """Credentials to grants: the token service, and what a request's Authorization allows.
 
-Whoever comes with a token, as every pull does, need not wait until passwords and the directory are imported: `identity`
-is imported where somebody logs in.
+Whoever comes with a token, as every pull does, need not wait until passwords and the directory are imported:
+`identity` is imported where somebody logs in.
 
 Invariants:
 * A wrong password and an unknown user get the same answer, in the same time.

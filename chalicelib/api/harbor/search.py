@@ -21,7 +21,7 @@ def search(call: HarborCall) -> Response:
     visible = identity.visible_projects(call.services, call.principal)
     found = [shown_project(call, project) for project in visible if part in project.name.casefold()]
     held = [entry for project in visible for entry in _repositories(call, project, part)]
-    return answer({"project": found[:_MOST], "repository": held[:_MOST], "chart": []})
+    return answer({"project": found[:_MOST], "repository": held[:_MOST]})
 
 
 def _repositories(call: HarborCall, project: Project, part: str) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 Invariants:
 * A field that a request may not set is not read from it: `sysadmin_flag` is set by its own endpoint alone.
 * Everybody may look at and change the own profile and password; of others, whoever has the permission.
+* Nobody but an administrator makes administrators, or changes one: permissions over users do not reach so far.
 * A new password ends the sessions that began with the old one.
 """
 
@@ -157,6 +158,12 @@ def _own_or(action: str) -> Callable[[HarborCall], bool]:
     return check
 
 
+def _check_rank(call: HarborCall, user: User) -> None:
+    """Raise FORBIDDEN where somebody who is no administrator would act on one, or make one."""
+    if user.administrator and not call.principal.administrator:
+        raise HarborError(HarborCode.FORBIDDEN, "only an administrator may change an administrator")
+
+
 _check_read, _check_update = _own_or("read"), _own_or("update")
 
 
@@ -168,8 +175,10 @@ def get_user(call: HarborCall) -> Response:
 
 def update_user(call: HarborCall) -> Response:
     """Change a user's profile."""
-    _check_update(call)
+    own = _check_update(call)
     user, body = _user(call), call.body()
+    if not own:
+        _check_rank(call, user)
     before = {"email": user.email, "realname": user.realname, "comment": user.comment}
     try:
         given = {name: value for name, value in body.items() if value is not None}
@@ -184,6 +193,7 @@ def update_user(call: HarborCall) -> Response:
 def delete_user(call: HarborCall) -> Response:
     """Delete a user with all memberships."""
     user = _user(call)
+    _check_rank(call, user)
     if user.id in (ADMINISTRATOR_ID, call.principal.id if call.principal.kind is Kind.USER else 0):
         raise HarborError(HarborCode.FORBIDDEN, "neither the administrator nor oneself can be deleted")
     users.delete(call.services.directory, user)
@@ -195,6 +205,8 @@ def delete_user(call: HarborCall) -> Response:
 def set_administrator(call: HarborCall) -> Response:
     """Make a user an administrator of the system, or no longer."""
     user, flag = _user(call), typed(call.body(), "sysadmin_flag", bool, None)
+    if not call.principal.administrator:
+        raise HarborError(HarborCode.FORBIDDEN, "only an administrator may make others one")
     if flag is None:
         raise bad_request("sysadmin_flag is missing")
     if user.id == ADMINISTRATOR_ID and not flag:
@@ -208,6 +220,8 @@ def set_password(call: HarborCall) -> Response:
     """Change a password: the own one by naming the old one, another's as an administrator."""
     own = _check_update(call)
     user, body = _user(call), call.body()
+    if not own:
+        _check_rank(call, user)
     new, old = typed(body, "new_password", str, ""), typed(body, "old_password", str, "")
     if own and not identity.is_password(call.services, user, old):
         raise HarborError(HarborCode.FORBIDDEN, "the old password is wrong")
@@ -224,8 +238,10 @@ def set_password(call: HarborCall) -> Response:
 
 def set_cli_secret(call: HarborCall) -> Response:
     """Set the secret that a user's command-line tools log in with, in the place of the password."""
-    _check_update(call)
+    own = _check_update(call)
     user, secret = _user(call), typed(call.body(), "secret", str, "")
+    if not own:
+        _check_rank(call, user)
     try:
         people.check_password(secret)
     except ValueError as error:

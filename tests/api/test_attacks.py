@@ -1,0 +1,374 @@
+"""What somebody with bad intentions tries: each attempt is refused, and nothing is different afterwards."""
+
+from datetime import timedelta
+from urllib.parse import quote, urlencode
+
+import orjson
+import pytest
+
+from chalicelib.api.http import Response
+from chalicelib.oci.digests import Digest
+from chalicelib.policy.rbac import Permission
+from chalicelib.store.directory import projects, users
+from tests.api.asking import basic
+from tests.api.principals import API, CONFIG, IMAGE, PASSWORD, PRIVATE, PUBLIC, World, as_user, granted
+
+CONFIG_DIGEST = str(Digest.of(CONFIG))
+PULL = Permission("repository", "pull")
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def messages(answer: Response) -> str:
+    return " ".join(error["message"] for error in orjson.loads(answer.body)["errors"])
+
+
+def user_id(world: World, name: str) -> int:
+    user = users.find(world.client.services.directory, name)
+    assert user is not None
+    return user.id
+
+
+# What a digest or a mount gives away
+
+
+@pytest.mark.parametrize("how", ["basic", "token"])
+def test_a_blob_of_a_private_repository_is_not_had_by_its_digest(world: World, how: str) -> None:
+    outsider = as_user("outsider")
+    who = outsider if how == "basic" else world.token(outsider, f"repository:{PRIVATE}/app:pull")
+
+    for path in (f"blobs/{CONFIG_DIGEST}", "manifests/v1", f"manifests/{Digest.of(IMAGE)}", "tags/list"):
+        assert world.registry("GET", f"/v2/{PRIVATE}/app/{path}", who=who).status in (401, 403)
+
+
+@pytest.mark.parametrize("how", ["basic", "token"])
+@pytest.mark.parametrize("source", [f"&from={PRIVATE}/app", "&from=", ""])
+def test_a_blob_of_a_private_repository_is_not_had_by_a_mount(world: World, how: str, source: str) -> None:
+    world.api("POST", "/projects", {"project_name": "mine"}, who=as_user("outsider"))
+    scopes = ("repository:mine/app:pull,push", f"repository:{PRIVATE}/app:pull")
+    who = as_user("outsider") if how == "basic" else world.token(as_user("outsider"), *scopes)
+
+    answer = world.registry("POST", f"/v2/mine/app/blobs/uploads/?mount={CONFIG_DIGEST}{source}", who=who)
+
+    assert answer.status == 202
+    assert world.registry("GET", f"/v2/mine/app/blobs/{CONFIG_DIGEST}").status == 404
+
+
+def test_a_blob_is_mounted_from_where_one_may_pull(world: World) -> None:
+    world.api("POST", "/projects", {"project_name": "mine"}, who=as_user("outsider"))
+    token = world.token(as_user("outsider"), "repository:mine/app:pull,push", f"repository:{PUBLIC}/app:pull")
+
+    for who in (token, as_user("outsider")):
+        answer = world.registry(
+            "POST", f"/v2/mine/app/blobs/uploads/?mount={CONFIG_DIGEST}&from={PUBLIC}/app", who=who
+        )
+        assert answer.status == 201
+
+
+# Tokens
+
+
+def test_scopes_are_computed_from_rights_whatever_is_asked(world: World) -> None:
+    asked = [f"repository:{PRIVATE}/app:pull,push,delete,*", "repository:missing/app:pull", "registry:catalog:*"]
+
+    assert granted(world.token(as_user("guest"), *asked)) == {f"repository:{PRIVATE}/app": ["pull"]}
+    assert granted(world.token(as_user("outsider"), *asked)) == {}
+    assert granted(world.token({}, *asked)) == {}
+
+
+def test_a_registry_token_of_somebody_deleted_opens_no_api(world: World) -> None:
+    token = world.token(as_user("outsider"), f"repository:{PUBLIC}/app:pull")
+    assert world.api("GET", "/users/current", who=token).status == 200
+
+    world.api("DELETE", f"/users/{user_id(world, 'outsider')}")
+
+    assert world.api("GET", "/users/current", who=token).status == 401
+
+
+def test_rights_that_were_taken_away_are_gone_from_new_tokens_and_the_api_at_once(world: World) -> None:
+    found = orjson.loads(world.api("GET", f"/projects/{PRIVATE}/members?entityname=developer").body)
+    world.api("DELETE", f"/projects/{PRIVATE}/members/{found[0]['id']}")
+
+    assert granted(world.token(as_user("developer"), f"repository:{PRIVATE}/app:pull,push")) == {}
+    assert world.api("GET", f"/projects/{PRIVATE}", who=as_user("developer")).status == 403
+
+
+def test_a_token_that_outlives_its_project_pushes_nothing(world: World) -> None:
+    world.api("POST", "/projects", {"project_name": "brief"})
+    token = world.token(world.admin, "repository:brief/app:pull,push")
+    assert world.api("DELETE", "/projects/brief").status == 200
+
+    answer = world.registry("POST", "/v2/brief/app/blobs/uploads/", who=token)
+
+    assert answer.status == 404
+    assert "brief" in messages(answer)
+
+
+def test_a_read_only_registry_takes_no_change_and_can_be_opened_again(world: World) -> None:
+    token = world.token(world.admin, f"repository:{PRIVATE}/app:pull,push,delete")
+    assert world.api("PUT", "/configurations", {"read_only": True}).status == 200
+
+    assert world.registry("POST", f"/v2/{PRIVATE}/app/blobs/uploads/", who=token).status == 403
+    assert world.registry("DELETE", f"/v2/{PRIVATE}/app/manifests/v1", who=token).status == 403
+    assert world.registry("GET", f"/v2/{PRIVATE}/app/manifests/v1", who=token).status == 200
+    assert world.api("POST", "/projects", {"project_name": "new"}).status == 403
+    assert world.api("PUT", "/configurations", {"read_only": False}).status == 200
+    assert world.api("POST", "/projects", {"project_name": "new"}).status == 201
+
+
+# Robot accounts
+
+
+def test_a_robot_account_that_makes_others_gives_only_what_it_has(world: World) -> None:
+    maker = world.robot("maker", PRIVATE, [PULL, Permission("robot", "create")], "project")
+
+    def make(name: str, *actions: str, namespace: str = PRIVATE) -> int:
+        access = [{"resource": "repository", "action": action} for action in actions]
+        permissions = [{"kind": "project", "namespace": namespace, "access": access}]
+        body = {"name": name, "level": "project", "duration": 1, "permissions": permissions}
+        return world.api("POST", "/robots", body, who=maker).status
+
+    assert make("puller", "pull") == 201
+    assert make("pusher", "pull", "push") == 403
+    assert make("elsewhere", "pull", namespace=PUBLIC) == 403
+
+
+def test_a_robot_account_that_expired_or_was_switched_off_is_nobody(world: World) -> None:
+    world.robot("ci", PRIVATE, [PULL], "project")
+    robot = orjson.loads(world.api("GET", f"/robots?q=Level=project,ProjectID={project_id(world)}").body)[0]
+    who = basic(robot["name"], "")
+    secret = orjson.loads(world.api("PATCH", f"/robots/{robot['id']}", {"secret": ""}).body)["secret"]
+    who = basic(robot["name"], secret)
+    assert world.api("GET", f"/projects/{PRIVATE}/repositories", who=who).status != 401
+
+    world.api("PUT", f"/robots/{robot['id']}", {**robot, "disable": True})
+    assert world.registry("GET", "/service/token", who=who).status == 401
+    world.api("PUT", f"/robots/{robot['id']}", {**robot, "disable": False, "duration": 1})
+    world.client.clock.advance(timedelta(days=2))
+    assert world.registry("GET", "/service/token", who=who).status == 401
+
+
+def project_id(world: World) -> int:
+    project = projects.find(world.client.services.directory, PRIVATE)
+    assert project is not None
+    return project.id
+
+
+def test_a_robot_account_over_users_makes_no_administrator(world: World) -> None:
+    permissions = [Permission("user", action) for action in ("create", "read", "update", "list", "delete")]
+    robot = world.robot("people", "/", permissions)
+    guest, admin = user_id(world, "guest"), user_id(world, "admin")
+
+    assert world.api("PUT", f"/users/{guest}/sysadmin", {"sysadmin_flag": True}, who=robot).status == 403
+    assert world.api("PUT", f"/users/{admin}/password", {"new_password": "Owned12345"}, who=robot).status == 403
+    assert world.api("PUT", f"/users/{admin}/cli_secret", {"secret": "Owned12345"}, who=robot).status == 403
+    assert world.api("DELETE", f"/users/{admin}", who=robot).status == 403
+
+
+# Fields that nobody may set
+
+
+@pytest.mark.parametrize("name", ["sysadmin_flag", "administrator", "user_id", "id", "admin_role_in_auth"])
+def test_a_field_that_a_request_may_not_set_is_not_read(world: World, name: str) -> None:
+    body = {"username": "eve", "password": PASSWORD, "email": "eve@example.org", name: True}
+    assert world.api("POST", "/users", body).status == 201
+    number = user_id(world, "eve")
+    world.api("PUT", f"/users/{number}", {"email": "eve@example.org", name: True}, who=as_user("eve"))
+
+    shown = orjson.loads(world.api("GET", "/users/current", who=as_user("eve")).body)
+
+    assert shown["sysadmin_flag"] is False
+    assert shown["user_id"] == number
+
+
+def test_a_member_of_a_project_sets_no_limit_and_no_owner(world: World) -> None:
+    body = {"storage_limit": 1, "owner_id": 7, "project_id": 1, "metadata": {"retention_id": "1"}}
+    assert world.api("PUT", f"/projects/{PRIVATE}", body, who=as_user("projectAdmin")).status == 200
+
+    project = projects.find(world.client.services.directory, PRIVATE)
+    assert project is not None
+    assert (project.storage_limit, project.owner_name) == (-1, "admin")
+    assert "retention_id" not in project.metadata
+
+
+# Sessions
+
+
+def log_in(world: World, name: str, password: str) -> Response:
+    form = urlencode({"principal": name, "password": password}).encode()
+    return world.registry("POST", "/c/login", form, who={}, content_type="application/x-www-form-urlencoded")
+
+
+def session(answer: Response) -> dict[str, str]:
+    cookie = answer.headers["Set-Cookie"].partition(";")[0]
+    return {"cookie": cookie}
+
+
+def test_a_session_changes_nothing_without_its_csrf_token(world: World) -> None:
+    answer = log_in(world, "projectAdmin", PASSWORD)
+    who = session(answer)
+    assert "HttpOnly" in answer.headers["Set-Cookie"]
+    assert "SameSite=Lax" in answer.headers["Set-Cookie"]
+    assert "Secure" in answer.headers["Set-Cookie"]
+    token = answer.headers["X-Harbor-Csrf-Token"]
+    path, body = f"/projects/{PRIVATE}", {"metadata": {"public": "true"}}
+
+    assert world.api("GET", "/users/current", who=who).status == 200
+    assert world.api("PUT", path, body, who=who).status == 403
+    assert world.api("PUT", path, body, who={**who, "x-harbor-csrf-token": token[:-1] + "0g"}).status == 403
+    other = log_in(world, "maintainer", PASSWORD).headers["X-Harbor-Csrf-Token"]
+    assert world.api("PUT", path, body, who={**who, "x-harbor-csrf-token": other}).status == 403
+    assert world.api("PUT", path, body, who={**who, "x-harbor-csrf-token": token}).status == 200
+
+
+def test_a_session_ends_with_logout_time_and_a_new_password(world: World) -> None:
+    first, second, third = (session(log_in(world, "guest", PASSWORD)) for _ in range(3))
+    assert world.registry("GET", "/c/log_out", who=first).status == 200
+    assert world.api("GET", "/users/current", who=first).status == 401
+
+    assert world.api("GET", "/users/current", who=second).status == 200
+    path = f"/users/{user_id(world, 'guest')}/password"
+    change = {"old_password": PASSWORD, "new_password": "Another1234"}
+    assert world.api("PUT", path, change, who=as_user("guest")).status == 200
+    assert world.api("GET", "/users/current", who=second).status == 401
+
+    fourth = session(log_in(world, "guest", "Another1234"))
+    world.client.clock.advance(timedelta(hours=2))
+    assert world.api("GET", "/users/current", who=fourth).status == 401
+    assert world.api("GET", "/users/current", who=third).status == 401
+
+
+# Who is here
+
+
+@pytest.mark.parametrize("ask", ["token", "api", "session"])
+def test_an_unknown_user_and_a_wrong_password_get_the_same_answer(world: World, ask: str) -> None:
+    def attempt(name: str) -> Response:
+        if ask == "session":
+            return log_in(world, name, "Wrong12345")
+        target = "/service/token" if ask == "token" else f"{API}/users/current"
+        return world.registry("GET", target, who=basic(name, "Wrong12345"))
+
+    known = [attempt(name) for name in ("guest", "admin", "nobody", "robot$nobody", f"robot${PRIVATE}+nobody")]
+
+    assert {answer.status for answer in known} == {401}
+    assert len({answer.body for answer in known}) == 1
+
+
+def test_the_old_password_is_asked_for_and_another_s_is_out_of_reach(world: World) -> None:
+    own, other = user_id(world, "guest"), user_id(world, "developer")
+    body = {"old_password": "Wrong12345", "new_password": "Another1234"}
+
+    assert world.api("PUT", f"/users/{own}/password", body, who=as_user("guest")).status == 403
+    assert world.api("PUT", f"/users/{other}/password", body, who=as_user("guest")).status == 403
+    assert world.api("GET", f"/users/{other}", who=as_user("guest")).status == 403
+
+
+def test_guessing_is_slowed_down_at_its_source_and_the_administrator_still_gets_in(world: World) -> None:
+    world.client.source = "203.0.113.66"
+    statuses = [
+        world.registry("GET", "/service/token", who=basic("admin", f"Guess{number:05}")).status
+        for number in range(40)
+    ]
+    assert statuses[0] == 401
+    assert 429 in statuses
+    # Even the right password must wait where the guesses came from ...
+    waiting = world.registry("GET", "/service/token", who=world.admin)
+    assert waiting.status == 429
+    assert int(waiting.headers["Retry-After"]) > 0
+
+    # ... and nowhere else.
+    world.client.source = "192.0.2.7"
+    assert world.registry("GET", "/service/token", who=world.admin).status == 200
+    world.client.source = "203.0.113.66"
+    world.client.clock.advance(timedelta(hours=1))
+    assert world.registry("GET", "/service/token", who=world.admin).status == 200
+
+
+# Paths, names and headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/projects/{PRIVATE}/repositories/../../users",
+        f"/projects/..%2F{PRIVATE}",
+        f"/projects/{PRIVATE}%00",
+        f"/projects/{PRIVATE.upper()}",
+        f"/projects/{PRIVATE}%2f",
+        "/projects/%D1%83eb",
+        "/projects/w\u0435b",
+        f"/projects/{PRIVATE}/repositories/%2e%2e/artifacts",
+        f"/projects/{PRIVATE}/repositories/a%252F..%252Fb/artifacts",
+        f"/projects/{PRIVATE}//members",
+        "/projects/0",
+        f"/projects/{'9' * 40}",
+    ],
+)
+def test_paths_that_are_tricks_lead_nowhere(world: World, path: str) -> None:
+    answer = world.api("GET", path, who=as_user("projectAdmin"))
+
+    assert answer.status in (400, 403, 404)
+    assert orjson.loads(answer.body)["errors"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["web", "Web", "we\u0062\u0301", "../web", "web/app", "a\0b", "a\nb", "-a", "a" * 256, "wеb", "", "a__b", "_a"],
+)
+def test_a_project_of_a_name_that_is_taken_or_none_is_not_made(world: World, name: str) -> None:
+    answer = world.api("POST", "/projects", {"project_name": name}, who=as_user("outsider"))
+
+    assert answer.status in (400, 409)
+
+
+@pytest.mark.parametrize(
+    "name", ["Admin", "ADMIN", "\uff41dmin", "admin ", " admin", "ad\0min", "a:b", "robot$x", "admin\n"]
+)
+def test_a_user_who_could_be_taken_for_another_is_not_made(world: World, name: str) -> None:
+    answer = world.api("POST", "/users", {"username": name, "password": PASSWORD, "email": "x@example.org"})
+
+    assert answer.status in (400, 409)
+
+
+@pytest.mark.parametrize("name", ["x-request-id", "x-resource-name-in-location", "x-is-resource-name"])
+def test_nothing_gets_into_a_header_of_the_answer(world: World, name: str) -> None:
+    headers = {name.replace("-", "_"): "true\r\nSet-Cookie: sid=stolen"}
+
+    answer = world.api("POST", "/projects", {"project_name": "injected"}, **headers)
+
+    assert not any("\r" in value or "\n" in value for value in answer.headers.values())
+    assert "Set-Cookie" not in answer.headers
+    quoted = world.api("GET", f"/projects?page_size=1&q=name=~{quote(chr(10) + 'x: y')}&page=2")
+    assert not any("\n" in value for value in quoted.headers.values())
+
+
+def test_a_request_id_that_can_be_one_comes_back(world: World) -> None:
+    assert world.api("GET", "/ping", x_request_id="trace-1").headers["X-Request-Id"] == "trace-1"
+    assert world.api("GET", "/ping", x_request_id="two words").headers["X-Request-Id"] == "request-1"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"null", b"{", b'"x"', b"\xff", b'{"project_name": 5}', b"{}", b"1e999"]
+)
+def test_a_body_that_is_not_what_is_wanted_is_a_bad_request(world: World, body: bytes) -> None:
+    answer = world.registry("POST", f"{API}/projects", body)
+
+    assert answer.status == 400
+    assert messages(answer)
+
+
+def test_a_huge_body_is_refused_before_it_is_read(world: World) -> None:
+    answer = world.registry("POST", f"{API}/projects", b"", content_length=str(1 << 40))
+
+    assert answer.status == 413
+
+
+def test_what_an_earlier_project_left_in_the_bucket_is_nobody_s_by_its_name(world: World) -> None:
+    world.client.services.content.objects.put("catalog/left!app", b"")
+
+    assert world.api("POST", "/projects", {"project_name": "left"}, who=as_user("outsider")).status == 409
+    assert world.api("POST", "/projects", {"project_name": "left"}).status == 201
