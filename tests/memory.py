@@ -111,6 +111,10 @@ class _Bucket:
         self._multiparts: dict[str, _Parts] = {}
         self._ids = count(1)
 
+    @cached_property
+    def table(self) -> SqliteTable:
+        return SqliteTable(":memory:", lambda: self.now().timestamp())
+
     def find(self, key: str, version: str = "") -> _Stored | None:
         if not version:
             return self._objects.get(key)
@@ -144,6 +148,10 @@ class _Bucket:
             )
             for each in reversed(stored)
         )
+
+    def unversion(self, key: str) -> None:
+        found = self._objects[key]
+        self._objects[key] = replace(found, head=replace(found.head, version=""))
 
     def forget(self, key: str, kept: int) -> None:
         self._versions[key] = self._versions[key][-kept:]
@@ -219,6 +227,11 @@ class MemoryObjects:
         """Return another way to the same bucket."""
         return MemoryObjects(self._bucket.now, self._bucket)
 
+    @property
+    def table(self) -> SqliteTable:
+        """Return the table that a registry has beside this bucket: every way to the bucket leads to the same one."""
+        return self._bucket.table
+
     def keys(self, prefix: str = "") -> tuple[str, ...]:
         """Return the keys of all objects below `prefix`, without a request."""
         with self._bucket.lock:
@@ -228,6 +241,11 @@ class MemoryObjects:
         """Change an object's bytes behind everybody's back."""
         with self._bucket.lock:
             self._bucket.damage(key, content)
+
+    def unversion(self, key: str) -> None:
+        """Let an object be one that was written before versions were kept."""
+        with self._bucket.lock:
+            self._bucket.unversion(key)
 
     def expire(self, key: str, *, kept: int = 1) -> None:
         """Drop all versions of an object but the last ones, as a rule of the bucket does in time."""
@@ -409,8 +427,15 @@ def located(url: str) -> str:
 
 
 def services_over(
-    objects: ObjectStore, now: Callable[[], datetime], *, pool: Executor | None = None, settings: Settings = SETTINGS
+    objects: MemoryObjects,
+    now: Callable[[], datetime],
+    *,
+    pool: Executor | None = None,
+    settings: Settings = SETTINGS,
 ) -> Services:
-    """Return the services of one process over a store; a `pool` of `Inline` makes their order fixed."""
-    services = assemble(settings, objects, locate, SqliteTable(":memory:", lambda: now().timestamp()), now)
-    return services if pool is None else replace(services, content=replace(services.content, pool=pool))
+    """Return the services of one process over a bucket and its table; a `pool` of `Inline` makes their order fixed."""
+    services = assemble(settings, objects, locate, objects.table, now)
+    if pool is None:
+        return services
+    content = replace(services.content, pool=pool)
+    return replace(services, content=content, index=replace(services.index, content=content))
