@@ -30,6 +30,7 @@ SIGNATURE_TYPE = "application/vnd.dev.cosign.artifact.sig.v1+json"
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 SIGNED_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
 ANNOTATED = {"annotations": {"org.opencontainers.image.title": "a test"}}
+_REDIS = {"name": "redis", "version": "1.2.3", "repository": "https://charts.test"}
 _CHART = {
     "shop/Chart.yaml": "apiVersion: v2\nname: shop\nversion: 0.1.0\n"
     "dependencies:\n- name: redis\n  version: 1.2.3\n  repository: https://charts.test\n",
@@ -89,7 +90,7 @@ def push_chart(server: Server, repository: str, tag: str) -> str:
             entry = tarfile.TarInfo(name)
             entry.size = len(text.encode())
             archive.addfile(entry, io.BytesIO(text.encode()))
-    config = b'{"name": "shop", "version": "0.1.0", "apiVersion": "v2", "description": "sells things"}'
+    config = orjson.dumps({"name": "shop", "version": "0.1.0", "apiVersion": "v2", "dependencies": [_REDIS]})
     chart = gzip.compress(packed.getvalue(), mtime=0)
     return _push(server, repository, tag, (Part(CHART_CONFIG_TYPE, config), Part(CHART_LAYER_TYPE, chart)))
 
