@@ -27,6 +27,7 @@ end-12   GET     /v2/<name>/referrers/<digest>      pull
 end-13   GET     /v2/<name>/blobs/uploads/<upload>  -
 end-14   DELETE  /v2/<name>/blobs/uploads/<upload>  -
 -        GET     /v2/_catalog                       *
+-        GET     /service/keys                      -
 -        GET     /service/token                     -
 -        POST    /service/token                     -
 """

@@ -15,7 +15,9 @@ import pytest
 from chalicelib.api.lambda_event import to_request
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.manifests import OCI_MANIFEST
-from tests.api.asking import basic
+from chalicelib.store.dynamodb import dynamo_client, make_table
+from chalicelib.store.signing import Credentials
+from tests.api.asking import basic, make_projects
 from tests.engines.engine import s3_client
 from tests.engines.moto_server import moto
 from tests.memory import PASSWORD
@@ -74,12 +76,17 @@ def test_an_event_without_headers_query_and_body_is_a_request() -> None:
 
 @pytest.fixture(scope="module")
 def app() -> Iterator[ModuleType]:
-    """The application as Lambda loads it, over moto's S3."""
+    """The application as Lambda loads it, over moto's S3 and DynamoDB, with the project `a`."""
     before = dict(os.environ)
     with moto() as engine:
         s3_client(engine).create_bucket(Bucket="roadstead")
+        make_table(
+            dynamo_client(engine.region, engine.endpoint, Credentials(engine.access_key, engine.secret_key)),
+            "roadstead",
+        )
         os.environ |= {
             "AWS_ENDPOINT_URL_S3": engine.endpoint,
+            "AWS_ENDPOINT_URL_DYNAMODB": engine.endpoint,
             "AWS_ACCESS_KEY_ID": engine.access_key,
             "AWS_SECRET_ACCESS_KEY": engine.secret_key,
             "AWS_REGION": engine.region,
@@ -87,7 +94,9 @@ def app() -> Iterator[ModuleType]:
             "ROADSTEAD_SIGNING_KEY": "00" * 32,
         }
         sys.modules.pop("app", None)
-        yield importlib.import_module("app")
+        loaded = importlib.import_module("app")
+        make_projects(loaded.services, ["a"])
+        yield loaded
         os.environ.clear()
         os.environ |= before
 
