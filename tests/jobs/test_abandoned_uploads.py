@@ -27,8 +27,8 @@ def test_the_plan_takes_what_is_old_and_whose_upload_is_not_going_on() -> None:
 def test_an_abandoned_upload_goes_and_a_finished_blob_stays() -> None:
     clock = Clock()
     client = Client.of(MemoryObjects(clock), clock)
-    abandoned = location(client.patch(client.begin("a"), LARGE))
-    finished = location(client.patch(client.begin("a"), LARGE))
+    abandoned = location(client.patch(client.begin("library/a"), LARGE))
+    finished = location(client.patch(client.begin("library/a"), LARGE))
     assert client.finish(finished, Digest.of(LARGE)).status == 201
 
     clock.advance(AGE)
@@ -38,13 +38,13 @@ def test_an_abandoned_upload_goes_and_a_finished_blob_stays() -> None:
     assert client.objects.keys(layout.UPLOADS) == ()
     assert tuple(client.objects.unfinished(layout.DATA)) == ()
     assert code(client.ask("GET", abandoned)) == "BLOB_UPLOAD_UNKNOWN"
-    assert client.blob("a", Digest.of(LARGE)) == LARGE
+    assert client.blob("library/a", Digest.of(LARGE)) == LARGE
 
 
 def test_an_upload_url_never_outlives_the_state_that_the_job_leaves() -> None:
     clock = Clock()
     client = Client.of(MemoryObjects(clock), clock)
-    where = location(client.patch(client.begin("a"), b"first"))
+    where = location(client.patch(client.begin("library/a"), b"first"))
     clock.advance(timedelta(hours=23))
     asked = location(client.ask("GET", where))
     clock.advance(timedelta(hours=3))
@@ -58,7 +58,7 @@ def test_an_upload_url_never_outlives_the_state_that_the_job_leaves() -> None:
 def test_an_upload_that_goes_on_for_days_is_left_alone() -> None:
     clock = Clock()
     client = Client.of(MemoryObjects(clock), clock)
-    where, content = client.begin("a"), b""
+    where, content = client.begin("library/a"), b""
     for _ in range(4):
         where, content = location(client.patch(where, LARGE)), content + LARGE
         clock.advance(timedelta(hours=20))

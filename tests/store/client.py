@@ -3,7 +3,8 @@
 import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Self
@@ -17,24 +18,34 @@ from chalicelib.oci.digests import Digest
 from chalicelib.oci.manifests import OCI_INDEX, OCI_MANIFEST
 from chalicelib.services import Services
 from chalicelib.store.uploads import Body, BrokenBodyError
+from tests.api.asking import make_projects
 from tests.memory import PASSWORD, Inline, MemoryObjects, located, services_over
 
 NONE: Mapping[str, str] = MappingProxyType({})
+PROJECTS = ("a", "a-b", "b")
 _AUTHORIZATION = "Basic " + base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client that talks to one process of the registry, which has its own way to the bucket."""
+    """A client that talks to one process of the registry, which has its own way to the bucket.
+
+    What the artifact index asks of S3 after a push has been answered goes by `indexing`, where nothing is cut off or
+    held up: its faults and races are tests.store.index's.
+    """
 
     services: Services
     objects: MemoryObjects
+    indexing: MemoryObjects
 
     @classmethod
-    def of(cls, objects: MemoryObjects, now: Callable[[], datetime]) -> Self:
-        """Return a client of a new process over the bucket."""
-        own = objects.beside()
-        return cls(services_over(own, now, pool=Inline()), own)
+    def of(cls, objects: MemoryObjects, now: Callable[[], datetime], *, pool: Executor | None = None) -> Self:
+        """Return a client of a new process over the bucket, in which the projects `library` and `PROJECTS` are."""
+        own, indexing = objects.beside(), objects.beside()
+        services = services_over(own, now, pool=pool or Inline())
+        make_projects(services, PROJECTS)
+        index = replace(services.index, content=replace(services.content, objects=indexing))
+        return cls(replace(services, index=index), own, indexing)
 
     def ask(
         self,

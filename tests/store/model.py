@@ -15,7 +15,7 @@ from chalicelib.oci import manifests
 from chalicelib.oci.digests import Digest
 from tests.store.client import Client, Document, image, index, location
 
-REPOSITORIES = ("a", "a/b")
+REPOSITORIES = ("library/a", "library/a/b")
 TAGS = ("t", "u")
 CONTENTS = (b"{}", b"one", b"two")
 _ONE = image(CONTENTS[0], [CONTENTS[1]])

@@ -56,26 +56,26 @@ def _delete(client: Client, repository: str) -> int:
 
 
 def test_a_repository_that_holds_a_blob_gives_it(client: Client) -> None:
-    client.push_blob("one", CONTENT)
+    client.push_blob("library/one", CONTENT)
 
-    head = client.ask("HEAD", f"/v2/one/blobs/{DIGEST}")
+    head = client.ask("HEAD", f"/v2/library/one/blobs/{DIGEST}")
 
-    assert client.blob("one", DIGEST) == CONTENT
+    assert client.blob("library/one", DIGEST) == CONTENT
     assert (head.status, head.headers["Content-Length"]) == (200, str(len(CONTENT)))
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
 def test_a_digest_alone_gives_no_access(client: Client, method: str) -> None:
-    client.push_blob("one", CONTENT)
+    client.push_blob("library/one", CONTENT)
 
-    answer = client.ask(method, f"/v2/two/blobs/{DIGEST}")
+    answer = client.ask(method, f"/v2/library/two/blobs/{DIGEST}")
 
     assert (answer.status, code(answer)) == (404, "BLOB_UNKNOWN")
 
 
-@pytest.mark.parametrize("name", ["on", "one/more", "one-more", "One"])
+@pytest.mark.parametrize("name", ["library/on", "library/one/more", "library/one-more", "library/One"])
 def test_names_that_look_alike_share_nothing(client: Client, name: str) -> None:
-    client.push_blob("one", CONTENT)
+    client.push_blob("library/one", CONTENT)
 
     answer = client.ask("GET", f"/v2/{name}/blobs/{DIGEST}")
 
@@ -83,9 +83,9 @@ def test_names_that_look_alike_share_nothing(client: Client, name: str) -> None:
 
 
 def test_the_link_tells_where_the_bytes_are_how_many_and_since_when(client: Client, bucket: MemoryObjects) -> None:
-    client.push_blob("one", CONTENT)
+    client.push_blob("library/one", CONTENT)
 
-    link = bucket.get(layout.link(Repository("one"), DIGEST))
+    link = bucket.get(layout.link(Repository("library/one"), DIGEST))
     entry = bucket.get(layout.blob(DIGEST))
 
     (key,) = bucket.keys(layout.DATA)
@@ -96,21 +96,21 @@ def test_the_link_tells_where_the_bytes_are_how_many_and_since_when(client: Clie
 
 
 def test_the_bytes_of_a_digest_are_stored_once(client: Client, bucket: MemoryObjects) -> None:
-    for repository in ("one", "two", "two"):
+    for repository in ("library/one", "library/two", "library/two"):
         client.push_blob(repository, CONTENT)
 
     assert len(bucket.keys(layout.DATA)) == 1
-    assert [client.blob(repository, DIGEST) for repository in ("one", "two")] == [CONTENT, CONTENT]
+    assert [client.blob(repository, DIGEST) for repository in ("library/one", "library/two")] == [CONTENT, CONTENT]
 
 
 def test_equal_bytes_under_two_algorithms_are_two_blobs(client: Client, bucket: MemoryObjects) -> None:
     other = Digest.of(CONTENT, "sha512")
-    client.push_blob("one", CONTENT)
+    client.push_blob("library/one", CONTENT)
 
-    answer = client.ask("POST", f"/v2/one/blobs/uploads/?digest={other}", CONTENT)
+    answer = client.ask("POST", f"/v2/library/one/blobs/uploads/?digest={other}", CONTENT)
 
     assert answer.status == 201
-    assert client.blob("one", other) == CONTENT
+    assert client.blob("library/one", other) == CONTENT
     assert len(bucket.keys(layout.DATA)) == 2
 
 
@@ -118,7 +118,7 @@ def test_equal_bytes_under_two_algorithms_are_two_blobs(client: Client, bucket: 
 def test_content_that_is_not_the_digest_leaves_nothing_behind(
     client: Client, bucket: MemoryObjects, size: int
 ) -> None:
-    answer = client.ask("POST", f"/v2/one/blobs/uploads/?digest={DIGEST}", bytes(size))
+    answer = client.ask("POST", f"/v2/library/one/blobs/uploads/?digest={DIGEST}", bytes(size))
 
     assert (answer.status, code(answer)) == (400, "DIGEST_INVALID")
     assert bucket.keys() == ()
@@ -126,72 +126,72 @@ def test_content_that_is_not_the_digest_leaves_nothing_behind(
 
 
 def test_the_empty_blob_is_a_blob(client: Client) -> None:
-    empty = client.push_blob("one", b"")
+    empty = client.push_blob("library/one", b"")
 
-    assert client.blob("one", empty) == b""
+    assert client.blob("library/one", empty) == b""
 
 
 # Deleting.
 
 
 def test_deleting_takes_a_blob_from_one_repository_only(client: Client, bucket: MemoryObjects) -> None:
-    client.push_blob("one", CONTENT)
-    client.push_blob("two", CONTENT)
+    client.push_blob("library/one", CONTENT)
+    client.push_blob("library/two", CONTENT)
 
-    status = _delete(client, "one")
+    status = _delete(client, "library/one")
 
     assert status == 202
-    assert client.blob("one", DIGEST) is None
-    assert client.blob("two", DIGEST) == CONTENT
+    assert client.blob("library/one", DIGEST) is None
+    assert client.blob("library/two", DIGEST) == CONTENT
     assert len(bucket.keys(layout.DATA)) == 1
 
 
 def test_a_blob_can_be_pushed_again_after_it_was_deleted(client: Client) -> None:
-    client.push_blob("one", CONTENT)
-    _delete(client, "one")
+    client.push_blob("library/one", CONTENT)
+    _delete(client, "library/one")
 
-    client.push_blob("one", CONTENT)
+    client.push_blob("library/one", CONTENT)
 
-    assert client.blob("one", DIGEST) == CONTENT
+    assert client.blob("library/one", DIGEST) == CONTENT
 
 
 # Mounting.
 
 
 def test_a_mount_holds_the_same_bytes(client: Client, bucket: MemoryObjects) -> None:
-    client.push_blob("one", CONTENT)
+    client.push_blob("library/one", CONTENT)
 
-    status = _mount(client, "two", "one")
+    status = _mount(client, "library/two", "library/one")
 
     assert status == 201
-    assert client.blob("two", DIGEST) == CONTENT
+    assert client.blob("library/two", DIGEST) == CONTENT
     assert len(bucket.keys(layout.DATA)) == 1
 
 
 def test_a_mount_without_a_source_is_an_administrator_s(client: Client) -> None:
-    client.push_blob("one", CONTENT)
+    client.push_blob("library/one", CONTENT)
 
-    assert _mount(client, "two", "") == 201
-    assert client.blob("two", DIGEST) == CONTENT
+    assert _mount(client, "library/two", "") == 201
+    assert client.blob("library/two", DIGEST) == CONTENT
 
 
-@pytest.mark.parametrize("source", ["other", "", "two"])
+@pytest.mark.parametrize("source", ["library/other", "", "library/two"])
 def test_a_mount_of_what_the_source_lacks_becomes_an_upload(client: Client, source: str) -> None:
-    client.push_blob("one", b"something else")
+    client.push_blob("library/one", b"something else")
 
-    status = _mount(client, "two", source)
+    status = _mount(client, "library/two", source)
 
     assert status == 202
-    assert client.blob("two", DIGEST) is None
+    assert client.blob("library/two", DIGEST) is None
 
 
 def test_a_mount_from_a_repository_that_does_not_hold_the_blob_looks_nowhere_else(client: Client) -> None:
-    client.push_blob("one", CONTENT)
+    client.push_blob("library/one", CONTENT)
 
-    mounted = blobs.mount(client.services.content, Repository("two"), DIGEST, Repository("other"))
+    mounted = blobs.mount(client.services.content, Repository("library/two"), DIGEST, Repository("library/other"))
 
     assert not mounted
-    assert client.blob("two", DIGEST) is None
+    assert client.blob("library/two", DIGEST) is None
 
 
 # The index.
@@ -201,15 +201,15 @@ def test_a_write_of_the_index_that_s3_interrupts_is_tried_again(client: Client) 
     conflicts = iter([True, True])
     client.objects.before = lambda operation, key: _conflict(operation, key, next(conflicts, False))
 
-    client.push_blob("one", CONTENT)
+    client.push_blob("library/one", CONTENT)
 
-    assert client.blob("one", DIGEST) == CONTENT
+    assert client.blob("library/one", DIGEST) == CONTENT
 
 
 def test_an_index_that_stays_busy_is_unavailable_for_a_moment(client: Client, bucket: MemoryObjects) -> None:
     client.objects.before = lambda operation, key: _conflict(operation, key, True)
 
-    answer = client.ask("POST", f"/v2/one/blobs/uploads/?digest={DIGEST}", CONTENT)
+    answer = client.ask("POST", f"/v2/library/one/blobs/uploads/?digest={DIGEST}", CONTENT)
 
     assert (answer.status, code(answer), answer.headers["Retry-After"]) == (503, "UNAVAILABLE", "1")
     assert bucket.keys("repositories/") == ()
@@ -223,23 +223,23 @@ def _conflict(operation: str, key: str, conflict: bool) -> None:
 def test_who_wins_against_himself_keeps_his_bytes(client: Client, bucket: MemoryObjects) -> None:
     client.objects.repeat = lambda operation, key: operation == "put" and key.startswith("blobs/")
 
-    client.push_blob("one", CONTENT)
+    client.push_blob("library/one", CONTENT)
 
-    assert client.blob("one", DIGEST) == CONTENT
+    assert client.blob("library/one", DIGEST) == CONTENT
     assert len(bucket.keys(layout.DATA)) == 1
 
 
 def test_an_index_entry_that_outlived_its_bytes_is_replaced(client: Client, bucket: MemoryObjects) -> None:
-    client.push_blob("one", CONTENT)
+    client.push_blob("library/one", CONTENT)
     bucket.delete(*bucket.keys(layout.DATA))
 
-    client.push_blob("two", CONTENT)
+    client.push_blob("library/two", CONTENT)
 
-    assert client.blob("two", DIGEST) == CONTENT
+    assert client.blob("library/two", DIGEST) == CONTENT
 
 
 def test_registering_tells_where_the_winner_s_bytes_are(client: Client, bucket: MemoryObjects) -> None:
-    client.push_blob("one", CONTENT)
+    client.push_blob("library/one", CONTENT)
     (key,) = bucket.keys(layout.DATA)
     bucket.put(layout.data("late"), CONTENT)
 
@@ -251,7 +251,7 @@ def test_registering_tells_where_the_winner_s_bytes_are(client: Client, bucket: 
 
 def test_requiring_what_is_not_held_is_blob_unknown(client: Client) -> None:
     with pytest.raises(RegistryError) as refused:
-        blobs.require(client.services.content, Repository("one"), DIGEST)
+        blobs.require(client.services.content, Repository("library/one"), DIGEST)
 
     assert refused.value.code is ErrorCode.BLOB_UNKNOWN
 
@@ -264,11 +264,18 @@ def test_of_two_pushes_of_one_blob_both_can_be_pulled_and_one_leaves_bytes() -> 
         one, two, reader = _processes(3)
 
         statuses = interleave(
-            [Action(one.objects, lambda: _post(one, "one")), Action(two.objects, lambda: _post(two, "two"))], choose
+            [
+                Action(one.objects, lambda: _post(one, "library/one")),
+                Action(two.objects, lambda: _post(two, "library/two")),
+            ],
+            choose,
         )
 
         assert statuses == [201, 201]
-        assert [reader.blob(repository, DIGEST) for repository in ("one", "two")] == [CONTENT, CONTENT]
+        assert [reader.blob(repository, DIGEST) for repository in ("library/one", "library/two")] == [
+            CONTENT,
+            CONTENT,
+        ]
         assert len(reader.objects.keys(layout.DATA)) == 1
 
     assert every_order(race) > 40
@@ -285,34 +292,38 @@ def test_of_two_pushes_that_both_find_a_dead_index_entry_both_can_be_pulled_in_e
 
 def _two_pushes_over_a_dead_entry(choose: Choose) -> None:
     one, two, reader = _processes(3)
-    reader.push_blob("dead", CONTENT)
+    reader.push_blob("library/dead", CONTENT)
     reader.objects.delete(*reader.objects.keys(layout.DATA))
 
     statuses = interleave(
-        [Action(one.objects, lambda: _post(one, "one")), Action(two.objects, lambda: _post(two, "two"))], choose
+        [
+            Action(one.objects, lambda: _post(one, "library/one")),
+            Action(two.objects, lambda: _post(two, "library/two")),
+        ],
+        choose,
     )
 
     assert statuses == [201, 201]
-    assert [reader.blob(repository, DIGEST) for repository in ("one", "two")] == [CONTENT, CONTENT]
+    assert [reader.blob(repository, DIGEST) for repository in ("library/one", "library/two")] == [CONTENT, CONTENT]
     assert len(reader.objects.keys(layout.DATA)) == 1
 
 
 def test_a_mount_beside_the_deletion_of_its_source_is_whole_or_an_upload() -> None:
     def race(choose: Choose) -> None:
         one, two, reader = _processes(3)
-        reader.push_blob("source", CONTENT)
+        reader.push_blob("library/source", CONTENT)
 
         mounted, deleted = interleave(
             [
-                Action(one.objects, lambda: _mount(one, "target", "source")),
-                Action(two.objects, lambda: _delete(two, "source")),
+                Action(one.objects, lambda: _mount(one, "library/target", "library/source")),
+                Action(two.objects, lambda: _delete(two, "library/source")),
             ],
             choose,
         )
 
         assert deleted == 202
-        assert reader.blob("source", DIGEST) is None
-        assert reader.blob("target", DIGEST) == (CONTENT if mounted == 201 else None)
+        assert reader.blob("library/source", DIGEST) is None
+        assert reader.blob("library/target", DIGEST) == (CONTENT if mounted == 201 else None)
 
     assert every_order(race) > 3
 
@@ -322,14 +333,18 @@ def test_a_push_beside_a_deletion_leaves_the_blob_whole_or_not_there() -> None:
 
     def race(choose: Choose) -> None:
         one, two, reader = _processes(3)
-        reader.push_blob("one", CONTENT)
+        reader.push_blob("library/one", CONTENT)
 
         statuses = interleave(
-            [Action(one.objects, lambda: _post(one, "one")), Action(two.objects, lambda: _delete(two, "one"))], choose
+            [
+                Action(one.objects, lambda: _post(one, "library/one")),
+                Action(two.objects, lambda: _delete(two, "library/one")),
+            ],
+            choose,
         )
 
         assert statuses == [201, 202]
-        outcomes.add(reader.blob("one", DIGEST))
+        outcomes.add(reader.blob("library/one", DIGEST))
 
     every_order(race)
     assert outcomes == {CONTENT, None}
@@ -344,13 +359,13 @@ def test_a_push_that_fails_anywhere_leaves_all_or_nothing_and_can_be_repeated() 
         statuses = []
 
         with fault.on(one.objects):
-            statuses.append(_post(one, "one"))
+            statuses.append(_post(one, "library/one"))
 
-        found = two.blob("one", DIGEST)
+        found = two.blob("library/one", DIGEST)
         assert found == CONTENT if 201 in statuses else found in (CONTENT, None), fault
         assert 500 not in statuses
-        assert _post(two, "one") == 201
-        assert two.blob("one", DIGEST) == CONTENT
+        assert _post(two, "library/one") == 201
+        assert two.blob("library/one", DIGEST) == CONTENT
 
     assert every_fault(scenario) >= 15
 
@@ -358,24 +373,24 @@ def test_a_push_that_fails_anywhere_leaves_all_or_nothing_and_can_be_repeated() 
 def test_a_second_push_that_fails_anywhere_harms_nobody() -> None:
     def scenario(fault: Fault) -> None:
         one, two = _processes(2)
-        two.push_blob("first", CONTENT)
+        two.push_blob("library/first", CONTENT)
 
         with fault.on(one.objects):
-            _post(one, "one")
+            _post(one, "library/one")
 
-        assert two.blob("first", DIGEST) == CONTENT, fault
-        assert two.blob("one", DIGEST) in (CONTENT, None)
-        assert _post(two, "one") == 201
-        assert two.blob("one", DIGEST) == CONTENT
+        assert two.blob("library/first", DIGEST) == CONTENT, fault
+        assert two.blob("library/one", DIGEST) in (CONTENT, None)
+        assert _post(two, "library/one") == 201
+        assert two.blob("library/one", DIGEST) == CONTENT
 
     assert every_fault(scenario) >= 15
 
 
 def test_an_image_whose_layer_was_pushed_by_a_loser_can_be_pulled(client: Client) -> None:
-    client.push_blob("one", CONTENT)
-    client.push_blob("two", CONTENT)
-    client.push_blob("two", b"config")
+    client.push_blob("library/one", CONTENT)
+    client.push_blob("library/two", CONTENT)
+    client.push_blob("library/two", b"config")
 
-    client.push_manifest("two", "v1", image(b"config", [CONTENT]))
+    client.push_manifest("library/two", "v1", image(b"config", [CONTENT]))
 
-    assert client.blob("two", DIGEST) == CONTENT
+    assert client.blob("library/two", DIGEST) == CONTENT

@@ -227,8 +227,11 @@ _beginnings = st.sampled_from(
         _EVERYTHING_HELD,
         (
             *_EVERYTHING_HELD,
-            *(Alone(PutManifest("a", document, "")) for document in DOCUMENTS),
-            *(Alone(PutManifest("a", document, tag)) for document, tag in zip(DOCUMENTS, TAGS, strict=False)),
+            *(Alone(PutManifest(REPOSITORIES[0], document, "")) for document in DOCUMENTS),
+            *(
+                Alone(PutManifest(REPOSITORIES[0], document, tag))
+                for document, tag in zip(DOCUMENTS, TAGS, strict=False)
+            ),
         ),
     ]
 )

@@ -72,7 +72,7 @@ def test_a_manifest_comes_back_byte_for_byte(client: Client, reference: str) -> 
 def test_a_manifest_is_unknown_in_other_repositories(client: Client) -> None:
     client.push_manifest("a/b", "v1", ONE)
 
-    answers = [client.manifest(name, reference) for name in ("a", "a/b/c") for reference in ("v1", ONE.digest)]
+    answers = [client.manifest(name, reference) for name in ("a/a", "a/b/c") for reference in ("v1", ONE.digest)]
 
     assert [code(answer) for answer in answers] == ["MANIFEST_UNKNOWN"] * 4
 
@@ -139,7 +139,7 @@ def test_a_damaged_manifest_can_be_deleted(client: Client) -> None:
 def test_a_manifest_whose_content_is_missing_is_refused_and_leaves_nothing(client: Client) -> None:
     document = image(CONFIG, [b"one", b"two"])
     client.push_blob("a/b", b"one")
-    client.push_blob("elsewhere", b"two")
+    client.push_blob("a/elsewhere", b"two")
     before = client.objects.keys()
 
     answer = client.put_manifest("a/b", "v1", document)
@@ -346,7 +346,7 @@ def test_tags_come_in_byte_order_and_in_pages(client: Client) -> None:
 
 
 def test_the_catalog_comes_in_pages(client: Client) -> None:
-    names = ["a", "a/b", "a/b/c", "a/c", "a-b", "a.b", "a0", "b"]
+    names = ["a/a", "a/a/b", "a/a/b/c", "a/a/c", "a/a-b", "a/a.b", "a/a0", "a/b", "a-b/a", "b/a"]
     for name in names:
         client.push_blob(name, CONFIG)
         client.push_manifest(name, "v1", ONE)

@@ -18,13 +18,14 @@ BIGGER = 50 << 20
 
 @dataclass(frozen=True)
 class Row:
-    """An operation, the requests that it takes, and how many the design allows."""
+    """An operation, the requests that it takes, how many the design allows, and what the index asks of S3 after it."""
 
     name: str
     prepare: Callable[[Client], None]
     operation: Callable[[Client], int]
     requests: int
     budget: int
+    indexing: int = 0
 
 
 def _nothing(client: Client) -> None:
@@ -33,8 +34,8 @@ def _nothing(client: Client) -> None:
 
 def _image(client: Client) -> None:
     for blob in (CONFIG, *LAYERS):
-        client.push_blob("a", blob)
-    client.push_manifest("a", "v1", IMAGE)
+        client.push_blob("a/b", blob)
+    client.push_manifest("a/b", "v1", IMAGE)
 
 
 def _ask(method: str, target: str) -> Callable[[Client], int]:
@@ -43,55 +44,56 @@ def _ask(method: str, target: str) -> Callable[[Client], int]:
 
 def _post_and_put(size: int) -> Callable[[Client], int]:
     content = bytes(size)
-    return lambda client: client.finish(client.begin("a"), Digest.of(content), content).status
+    return lambda client: client.finish(client.begin("a/b"), Digest.of(content), content).status
 
 
 def _post_patch_and_put(size: int) -> Callable[[Client], int]:
     content = bytes(size)
 
     def operation(client: Client) -> int:
-        where = location(client.patch(client.begin("a"), content))
+        where = location(client.patch(client.begin("a/b"), content))
         return client.finish(where, Digest.of(content)).status
 
     return operation
 
 
 def _put_image(client: Client) -> int:
-    return client.put_manifest("a", "v2", IMAGE).status
+    return client.put_manifest("a/b", "v2", IMAGE).status
 
 
 def _many_tags(client: Client) -> None:
     _image(client)
     keep = image(CONFIG, LAYERS[:1])
     for number in range(1000):
-        client.push_manifest("a", f"t{number}", keep)
-    client.push_manifest("a", "v2", IMAGE)
+        client.push_manifest("a/b", f"t{number}", keep)
+    client.push_manifest("a/b", "v2", IMAGE)
 
 
-def _ten_thousand_tags(client: Client) -> None:
+def _10k_tags(client: Client) -> None:
     _image(client)
     for number in range(10_000):
-        client.objects.put(f"repositories/a/_tags/t{number:05}", b"{}", metadata={"digest": str(IMAGE.digest)})
+        client.objects.put(f"repositories/a/b/_tags/t{number:05}", b"{}", metadata={"digest": str(IMAGE.digest)})
 
 
+_MOUNT = f"a/c/blobs/uploads/?mount={Digest.of(CONFIG)}&from=a/b"
 # fmt: off
 ROWS = (
-    Row("manifest by tag, GET",           _image,     _ask("GET", "a/manifests/v1"),                             1,  1),
-    Row("manifest by tag, HEAD",          _image,     _ask("HEAD", "a/manifests/v1"),                            1,  1),
-    Row("manifest by digest, GET",        _image,     _ask("GET", f"a/manifests/{IMAGE.digest}"),                1,  1),
-    Row("manifest by digest, HEAD",       _image,     _ask("HEAD", f"a/manifests/{IMAGE.digest}"),               1,  1),
-    Row("manifest, unknown tag",          _image,     _ask("HEAD", "a/manifests/none"),                          1,  1),
-    Row("blob, GET",                      _image,     _ask("GET", f"a/blobs/{Digest.of(CONFIG)}"),               1,  1),
-    Row("blob, HEAD",                     _image,     _ask("HEAD", f"a/blobs/{Digest.of(CONFIG)}"),              1,  1),
-    Row("upload begun",                   _nothing,   _ask("POST", "a/blobs/uploads/"),                          0,  0),
-    Row("1 MB, POST and PUT",             _nothing,   _post_and_put(1_000_000),                                  4,  4),
-    Row("1 MB, POST, PATCH and PUT",      _nothing,   _post_patch_and_put(1_000_000),                            7, 12),
-    Row("50 MB, POST, PATCH and PUT",     _nothing,   _post_patch_and_put(BIG),                                 11, 12),
-    Row("50 MiB, POST, PATCH and PUT",    _nothing,   _post_patch_and_put(BIGGER),                              12, 12),
-    Row("manifest PUT, 5 layers",         _image,     _put_image,                                               10, 11),
-    Row("mount",                          _image,     _ask("POST", f"b/blobs/uploads/?mount={Digest.of(CONFIG)}&from=a"), 2, 2),
-    Row("100 of 10 000 tags",             _ten_thousand_tags, _ask("GET", "a/tags/list?n=100"),                  1,  1),
-    Row("manifest DELETE, 1 002 tags",    _many_tags, _ask("DELETE", f"a/manifests/{IMAGE.digest}"),             7, 12),
+    Row("manifest by tag, GET",          _image,     _ask("GET", "a/b/manifests/v1"),                 1,  1),
+    Row("manifest by tag, HEAD",         _image,     _ask("HEAD", "a/b/manifests/v1"),                1,  1),
+    Row("manifest by digest, GET",       _image,     _ask("GET", f"a/b/manifests/{IMAGE.digest}"),    1,  1),
+    Row("manifest by digest, HEAD",      _image,     _ask("HEAD", f"a/b/manifests/{IMAGE.digest}"),   1,  1),
+    Row("manifest, unknown tag",         _image,     _ask("HEAD", "a/b/manifests/none"),              1,  1),
+    Row("blob, GET",                     _image,     _ask("GET", f"a/b/blobs/{Digest.of(CONFIG)}"),   1,  1),
+    Row("blob, HEAD",                    _image,     _ask("HEAD", f"a/b/blobs/{Digest.of(CONFIG)}"),  1,  1),
+    Row("upload begun",                  _nothing,   _ask("POST", "a/b/blobs/uploads/"),              0,  0),
+    Row("1 MB, POST and PUT",            _nothing,   _post_and_put(1_000_000),                        4,  4),
+    Row("1 MB, POST, PATCH and PUT",     _nothing,   _post_patch_and_put(1_000_000),                  7, 12),
+    Row("50 MB, POST, PATCH and PUT",    _nothing,   _post_patch_and_put(BIG),                       11, 12),
+    Row("50 MiB, POST, PATCH and PUT",   _nothing,   _post_patch_and_put(BIGGER),                    12, 12),
+    Row("manifest PUT, 5 layers",        _image,     _put_image,                                     10, 11, 1),
+    Row("mount",                         _image,     _ask("POST", _MOUNT),                            2,  2),
+    Row("100 of 10 000 tags",            _10k_tags,  _ask("GET", "a/b/tags/list?n=100"),              1,  1),
+    Row("manifest DELETE, 1 002 tags",   _many_tags, _ask("DELETE", f"a/b/manifests/{IMAGE.digest}"),  7, 12, 10),
 )
 # fmt: on
 
@@ -102,11 +104,13 @@ def test_an_operation_takes_exactly_so_many_requests(row: Row) -> None:
     client = Client.of(MemoryObjects(clock), clock)
     row.prepare(client)
     client.objects.asked.clear()
+    client.indexing.asked.clear()
 
     status = row.operation(client)
 
     assert status < 300 or status in (307, 404)
     assert len(client.objects.asked) == row.requests, client.objects.asked
+    assert len(client.indexing.asked) == row.indexing, client.indexing.asked
     assert row.requests <= row.budget
 
 
@@ -115,7 +119,7 @@ def test_the_work_after_the_last_byte_does_not_grow_with_the_size() -> None:
         clock = Clock()
         client = Client.of(MemoryObjects(clock), clock)
         content = bytes(size)
-        where = location(client.patch(client.begin("a"), content))
+        where = location(client.patch(client.begin("a/b"), content))
         client.objects.asked.clear()
         assert client.finish(where, Digest.of(content)).status == 201
         return len(client.objects.asked)

@@ -6,13 +6,14 @@ table says never ends a round, and fails.
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
 
 import pytest
 
 from chalicelib.oci.digests import Digest
-from tests.memory import Clock, MemoryObjects, services_over
+from tests.memory import Clock, MemoryObjects
 from tests.store.client import Client, image
 
 LAYERS = tuple(b"layer %d" % number for number in range(5))
@@ -56,23 +57,23 @@ class Row:
 
 def _blobs(client: Client) -> None:
     for blob in (CONFIG, *LAYERS):
-        client.push_blob("a", blob)
+        client.push_blob("a/b", blob)
 
 
 def _image(client: Client) -> None:
     _blobs(client)
     for tag in ("v1", "v2", "v3"):
-        client.push_manifest("a", tag, IMAGE)
+        client.push_manifest("a/b", tag, IMAGE)
 
 
 def _signatures(client: Client) -> None:
-    client.push_blob("a", CONFIG)
+    client.push_blob("a/b", CONFIG)
     for signature in SIGNATURES:
-        client.push_manifest("a", signature.digest, signature)
+        client.push_manifest("a/b", signature.digest, signature)
 
 
 def _put(reference: object, document: object = IMAGE) -> Callable[[Client], int]:
-    return lambda client: client.put_manifest("a", reference, document).status  # type: ignore[arg-type]
+    return lambda client: client.put_manifest("a/b", reference, document).status  # type: ignore[arg-type]
 
 
 def _ask(method: str, target: str) -> Callable[[Client], int]:
@@ -81,24 +82,24 @@ def _ask(method: str, target: str) -> Callable[[Client], int]:
 
 def _push_blob(client: Client) -> int:
     content = bytes(1_000_000)
-    return client.finish(client.begin("a"), Digest.of(content), content).status
+    return client.finish(client.begin("a/b"), Digest.of(content), content).status
 
 
 SIGNED = image(CONFIG, LAYERS, subject=SIGNATURES[0])
-_MOUNT = f"b/blobs/uploads/?mount={Digest.of(CONFIG)}&from=a"
+_MOUNT = f"a/c/blobs/uploads/?mount={Digest.of(CONFIG)}&from=a/b"
 # fmt: off
 ROWS = (
-    Row("manifest by tag",             _image,      _ask("GET", "a/manifests/v1"),                  (1,)),
-    Row("blob",                        _image,      _ask("GET", f"a/blobs/{Digest.of(CONFIG)}"),    (1,)),
-    Row("tags",                        _image,      _ask("GET", "a/tags/list?n=100"),               (1,)),
+    Row("manifest by tag",             _image,      _ask("GET", "a/b/manifests/v1"),                  (1,)),
+    Row("blob",                        _image,      _ask("GET", f"a/b/blobs/{Digest.of(CONFIG)}"),    (1,)),
+    Row("tags",                        _image,      _ask("GET", "a/b/tags/list?n=100"),               (1,)),
     Row("mount",                       _image,      _ask("POST", _MOUNT),                           (1, 1)),
     Row("1 MB, POST and PUT",          _image,      _push_blob,                                     (1, 1, 1, 1)),
     Row("manifest, first, 5 layers",   _blobs,      _put("v1"),                                     (7, 3, 1)),
     Row("manifest, 5 layers",          _image,      _put("v4"),                                     (7, 2, 1)),
     Row("manifest, first, subject",    _blobs,      _put("v1", SIGNED),                             (7, 3, 1, 1)),
     Row("manifest, three tags",        _image,      _put(f"{IMAGE.digest}?tag=x&tag=y&tag=z"),      (7, 4, 3)),
-    Row("manifest DELETE, three tags", _image,      _ask("DELETE", f"a/manifests/{IMAGE.digest}"),  (1, 1, 3, 3, 1)),
-    Row("five referrers",              _signatures, _ask("GET", f"a/referrers/{IMAGE.digest}"),     (1, 5)),
+    Row("manifest DELETE, three tags", _image,      _ask("DELETE", f"a/b/manifests/{IMAGE.digest}"),  (1, 1, 3, 3, 1)),
+    Row("five referrers",              _signatures, _ask("GET", f"a/b/referrers/{IMAGE.digest}"),     (1, 5)),
 )
 # fmt: on
 
@@ -107,10 +108,8 @@ ROWS = (
 def client() -> Iterator[Client]:
     """Give a client of a process whose pool has threads."""
     clock = Clock()
-    objects = MemoryObjects(clock)
-    services = services_over(objects, clock)
-    yield Client(services, objects)
-    services.content.pool.shutdown()
+    with ThreadPoolExecutor(32) as pool:
+        yield Client.of(MemoryObjects(clock), clock, pool=pool)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

@@ -27,7 +27,7 @@ from tests.memory import Clock, MemoryObjects
 from tests.store.client import Client, Document, image, index, location
 from tests.store.faults import Fault, Kind
 
-REPOSITORIES = ("a", "a/b")
+REPOSITORIES = ("library/a", "library/a/b")
 TAGS = ("latest", "v1")
 CONTENTS = (b"", b"{}", b"one", b"two", bytes(5 << 20) + b"large")
 

@@ -71,7 +71,7 @@ def _processes(count: int) -> tuple[Client, ...]:
 
 
 def _session(client: Client, chunks: tuple[bytes, ...]) -> str:
-    where = client.begin("a")
+    where = client.begin("library/a")
     for chunk in chunks:
         where = location(client.patch(where, chunk))
     return where
@@ -99,7 +99,7 @@ def _check_answers(reader: Client, base: bytes, names: tuple[str, ...], statuses
     for name, status in zip(names, statuses, strict=True):
         if status == 201:
             content, algorithm = wanted[name]
-            assert reader.blob("a", Digest.of(content, algorithm)) == content
+            assert reader.blob("library/a", Digest.of(content, algorithm)) == content
     check_bytes(reader)
 
 
@@ -202,12 +202,12 @@ def test_a_large_chunk_whose_upload_is_ended_meanwhile_is_404() -> None:
     answer = one.patch(where, body)
 
     assert (answer.status, code(answer)) == (404, "BLOB_UPLOAD_UNKNOWN")
-    assert one.blob("a", Digest.of(base)) == base
+    assert one.blob("library/a", Digest.of(base)) == base
 
 
 def test_of_two_first_chunks_the_loser_s_parts_are_dropped() -> None:
     one, two = _processes(2)
-    where = one.begin("a")
+    where = one.begin("library/a")
     body = Pieces(bytes(6 * MiB), lambda: two.patch(where, bytes(6 * MiB)))
 
     answer = one.patch(where, body)
@@ -230,7 +230,7 @@ def test_a_put_of_many_parts_after_a_crash_before_its_answer_is_answered_when_re
 
     assert one.objects.asked[-1].operation == "complete"
     assert answer.status == 201
-    assert two.blob("a", digest) == base + rest
+    assert two.blob("library/a", digest) == base + rest
 
 
 # Answers that were lost.
@@ -244,7 +244,7 @@ def test_a_state_that_was_written_twice_is_no_conflict() -> None:
     answer = client.finish(where, Digest.of(b"onetwo"))
 
     assert answer.status == 201
-    assert client.blob("a", Digest.of(b"onetwo")) == b"onetwo"
+    assert client.blob("library/a", Digest.of(b"onetwo")) == b"onetwo"
 
 
 @pytest.mark.soak
@@ -253,7 +253,7 @@ def test_a_checkpoint_that_was_written_twice_is_no_conflict() -> None:
     client.objects.repeat = lambda operation, key: (operation, key[:8]) == ("put", "uploads/")
     content = bytes(257 * MiB)
 
-    answer = client.finish(location(client.patch(client.begin("a"), content)), Digest.of(content))
+    answer = client.finish(location(client.patch(client.begin("library/a"), content)), Digest.of(content))
 
     assert answer.status == 201
 
