@@ -7,7 +7,8 @@
 #   OCI_ROOT_URL=http://127.0.0.1:5000 \
 #   OCI_USERNAME=... OCI_PASSWORD=... run.sh     against a server that runs already
 #
-# OCI_REPO1 and OCI_REPO2 name the repositories, OCI_DATA_SPARSE=true adds sparse manifests (see `not_run`).
+# OCI_REPO1 and OCI_REPO2 name the repositories; the projects that they are in must be there on a server that runs
+# already (by default the project is "conformance"). OCI_DATA_SPARSE=true adds sparse manifests (see `not_run`).
 # Exit status: 0 only if nothing failed and every skip is one of `allowed_skips`.
 set -euo pipefail
 
@@ -79,9 +80,15 @@ start_server() {
     done
     answer=$(status_of "$url/v2/")
     [[ $answer == 401 ]] || die "GET /v2/ did not answer 401 within a minute, but $answer"
+    make_project
+}
+
+# make_project: the repositories of a server of our own are in it.
+make_project() {
+    local answer
     answer=$(status_of --user "$username:$password" --json '{"project_name": "conformance"}' \
         "$url/api/v2.0/projects")
-    [[ $answer == 201 || $answer == 409 ]] || say "no project 'conformance' by the API (status $answer): going on"
+    [[ $answer == 201 ]] || die "the project 'conformance' was not made: status $answer"
 }
 
 stop_server() {
