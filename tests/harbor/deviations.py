@@ -50,6 +50,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
         "getLogs",
         "updateUserPassword",
     ),
+    _status(409, "the name is taken: Harbor refuses it too, and does not say so", "CreateRobot"),
     _status(412, "an index needs the artifact: Harbor refuses it too, and does not say so", "deleteArtifact"),
     _status(429, "too many wrong passwords: Harbor has no such limit here, and locks nobody out"),
     _status(501, "Harbor has this operation, and this registry not yet"),
