@@ -5,12 +5,14 @@ Invariant: nothing here fails a request. S3 has committed already, and `jobs.rei
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.services import Services
-from chalicelib.store.directory import projects
+from chalicelib.store.directory import audit, projects
+from chalicelib.store.directory.audit import Event
 from chalicelib.store.index import events
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,17 @@ def retagged(services: Services, repository: Repository, tag: Tag, digest: Diges
         services,
         repository,
         lambda project_id: events.retagged(services.index, project_id, repository, {tag.name: str(digest)}),
+    )
+
+
+def audited(services: Services, actor: str, operation: str, repository: Repository, reference: Tag | Digest) -> None:
+    """Write what somebody did to an artifact into the audit log."""
+    mark = ":" if isinstance(reference, Tag) else "@"
+    event = Event(actor, f"{repository}{mark}{reference}", "artifact", operation)
+    _tell(
+        services,
+        repository,
+        lambda project_id: audit.log(services.directory, [replace(event, project_id=project_id)]),
     )
 
 

@@ -116,6 +116,7 @@ def put_manifest(call: Call) -> Response:
     tags = (reference,) if isinstance(reference, Tag) else extra
     manifests.put(call.services.content, call.repository, manifest, digest, tags)
     indexing.pushed(call.services, call.repository, manifest, digest, tags)
+    indexing.audited(call.services, call.grant.principal.name, "create", call.repository, reference)
     headers = {
         "Location": f"/v2/{call.repository}/manifests/{digest}",
         "Docker-Content-Digest": str(digest),
@@ -150,6 +151,7 @@ def delete_manifest(call: Call) -> Response:
     else:
         manifests.delete(call.services.content, call.repository, reference)
     indexing.deleted(call.services, call.repository, reference)
+    indexing.audited(call.services, call.grant.principal.name, "delete", call.repository, reference)
     return Response(202)
 
 

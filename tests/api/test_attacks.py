@@ -338,7 +338,7 @@ def test_a_user_who_could_be_taken_for_another_is_not_made(world: World, name: s
 def test_nothing_gets_into_a_header_of_the_answer(world: World, name: str) -> None:
     headers = {name.replace("-", "_"): "true\r\nSet-Cookie: sid=stolen"}
 
-    answer = world.api("POST", "/projects", {"project_name": "injected"}, **headers)
+    answer = world.api("POST", "/projects", {"project_name": "injected"}, None, **headers)
 
     assert not any("\r" in value or "\n" in value for value in answer.headers.values())
     assert "Set-Cookie" not in answer.headers
@@ -372,3 +372,13 @@ def test_what_an_earlier_project_left_in_the_bucket_is_nobody_s_by_its_name(worl
 
     assert world.api("POST", "/projects", {"project_name": "left"}, who=as_user("outsider")).status == 409
     assert world.api("POST", "/projects", {"project_name": "left"}).status == 201
+
+
+def test_what_somebody_did_is_in_the_audit_log_of_the_project(world: World) -> None:
+    world.registry("DELETE", f"/v2/{PRIVATE}/app/manifests/v1", who=as_user("maintainer"))
+
+    events = orjson.loads(world.api("GET", f"/projects/{PRIVATE}/auditlog-exts?page_size=100").body)
+
+    found = {(event["username"], event["operation"], event["resource"]) for event in events}
+    assert ("maintainer", "delete", f"{PRIVATE}/app:v1") in found
+    assert ("admin", "create", f"{PRIVATE}/app:v1") in found

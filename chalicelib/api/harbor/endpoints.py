@@ -12,6 +12,7 @@ from chalicelib.api.harbor import (
     search,
     sessions,
     system,
+    tag_history,
     usergroups,
     users,
 )
@@ -23,6 +24,7 @@ ENDPOINTS: tuple[HarborEndpoint, ...] = (
     *projects.ENDPOINTS,
     *repositories.ENDPOINTS,
     *artifacts.ENDPOINTS,
+    *tag_history.ENDPOINTS,
     *members.ENDPOINTS,
     *users.ENDPOINTS,
     *usergroups.ENDPOINTS,
