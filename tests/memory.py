@@ -38,7 +38,6 @@ from chalicelib.store.objects import (
     Multipart,
     MultipartGoneError,
     Object,
-    ObjectStore,
     Version,
 )
 from chalicelib.store.sqlite import SqliteTable
@@ -433,7 +432,7 @@ def services_over(
     pool: Executor | None = None,
     settings: Settings = SETTINGS,
 ) -> Services:
-    """Return the services of one process over a bucket and its table; a `pool` of `Inline` makes their order fixed."""
+    """Return the services of one process over a bucket and its table; with an `Inline` pool their order is fixed."""
     services = assemble(settings, objects, locate, objects.table, now)
     if pool is None:
         return services
