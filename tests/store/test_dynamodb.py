@@ -124,6 +124,9 @@ class DynamoContract(TableContract):
 class TestMoto(DynamoContract):
     engine, histories = "moto", 4
 
+    def test_of_two_commits_that_cross_one_wins_whole(self, table: Table, other: Table, at: str) -> None:  # noqa: ARG002
+        pytest.skip("moto undoes a transaction by putting back its copy of the table, over what others did meanwhile")
+
 
 @pytest.mark.engines
 class TestMinistack(DynamoContract):
