@@ -1,4 +1,4 @@
-"""Where answers of ours, or of Harbor itself, are not what Harbor's API description says, each with its reason.
+"""Where answers of ours, or of Harbor itself, are not what Harbor's API description says; and what we have beside it.
 
 Invariants:
 * A row is about something that the description does not have; a test says so, and drops rows that became true.
@@ -33,6 +33,15 @@ class Deviation:
         return (self.kind, self.name) == (kind, name) and (not self.operations or operation in self.operations)
 
 
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """An operation below `/api/v2.0` that Harbor has not: only its refusals are Harbor's."""
+
+    method: str
+    path: str
+    purpose: str
+
+
 def _status(status: int, reason: str, *operations: str) -> Deviation:
     return Deviation(Kind.STATUS, str(status), reason, frozenset(operations))
 
@@ -55,4 +64,10 @@ DEVIATIONS: tuple[Deviation, ...] = (
     _status(429, "too many wrong passwords: Harbor has no such limit here, and locks nobody out"),
     _status(501, "Harbor has this operation, and this registry not yet"),
     _status(413, "a body of more than 1 MiB, which Harbor reads whole"),
+)
+
+_TAG = "/projects/{project_name}/repositories/{repository_name}/tags/{tag_name}"
+EXTENSIONS: tuple[Extension, ...] = (
+    Extension("GET", f"{_TAG}/history", "what the tag named, newest first"),
+    Extension("POST", f"{_TAG}/undo", "the tag names again what it named before, or at a version of its history"),
 )

@@ -51,7 +51,7 @@ class Operation:
 def operation(method: str, path: str) -> Operation | None:
     """Return the operation that a request is, by its path with or without a query, or None."""
     path = path.partition("?")[0]
-    return next((found for pattern, found in _patterns(method) if pattern.fullmatch(path)), None)
+    return next((found for shape, found in _patterns(method) if shape.fullmatch(path)), None)
 
 
 @cache
@@ -77,7 +77,7 @@ def _documented(answer: Mapping[str, Any]) -> Documented:
 @cache
 def _patterns(method: str) -> tuple[tuple[re.Pattern[str], Operation], ...]:
     found = sorted((each for each in operations() if each.method == method), key=_most_fixed_first)
-    return tuple((_pattern(each.path), each) for each in found)
+    return tuple((pattern(each.path), each) for each in found)
 
 
 def _most_fixed_first(each: Operation) -> tuple[int, int]:
@@ -85,7 +85,8 @@ def _most_fixed_first(each: Operation) -> tuple[int, int]:
     return (-sum(not part.startswith("{") for part in parts), len(parts))
 
 
-def _pattern(template: str) -> re.Pattern[str]:
+def pattern(template: str) -> re.Pattern[str]:
+    """Return what the paths of a template below `/api/v2.0` look like."""
     expression = re.sub(r"\{repository_name\}", ".+", template.rstrip("/"))
     return re.compile(_ROOT + re.sub(r"\{\w+\}", "[^/]+", expression) + "/?", re.DOTALL)
 

@@ -1,4 +1,4 @@
-"""The tables of `docs/harbor-api.md`: what is built of each part, and where answers differ.
+"""The tables of `docs/harbor-api.md`: what is built of each part, where answers differ, and what Harbor has not.
 
 `python -m tests.harbor.page` writes them again; a test compares.
 """
@@ -11,17 +11,20 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from chalicelib.api.harbor.unbuilt import UNBUILT
-from tests.harbor.deviations import DEVIATIONS
+from tests.harbor.deviations import DEVIATIONS, EXTENSIONS
 from tests.harbor.facts import operations
 
 PAGE = Path(__file__).parents[2] / "docs" / "harbor-api.md"
 _BUILT = ("part", "built", "of")
 _DIFFERENCES = ("what", "operations", "why")
+_EXTENSIONS = ("operation", "what it does")
 
 
 def rendered(text: str) -> str:
     """Return the page with its tables as they should be."""
-    return _with_table(_with_table(text, _BUILT, _built()), _DIFFERENCES, _differences())
+    for head, rows in ((_BUILT, _built()), (_DIFFERENCES, _differences()), (_EXTENSIONS, _extensions())):
+        text = _with_table(text, head, rows)
+    return text
 
 
 def _built() -> Iterable[tuple[str, ...]]:
@@ -36,6 +39,11 @@ def _built() -> Iterable[tuple[str, ...]]:
 def _differences() -> Iterable[tuple[str, ...]]:
     for each in DEVIATIONS:
         yield f"{each.kind.value} `{each.name}`", ", ".join(sorted(each.operations)) or "any", each.reason
+
+
+def _extensions() -> Iterable[tuple[str, ...]]:
+    for each in EXTENSIONS:
+        yield f"`{each.method} {each.path}`", each.purpose
 
 
 def _with_table(text: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

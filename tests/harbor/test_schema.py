@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.harbor.deviations import DEVIATIONS, Deviation, Kind
+from tests.harbor.deviations import DEVIATIONS, EXTENSIONS, Deviation, Extension, Kind
 from tests.harbor.facts import FACTS, PREFIX, Operation, operation, operations
 from tests.harbor.page import PAGE, rendered
 from tests.harbor.reduce import reduced, written
@@ -187,6 +187,20 @@ def test_a_deviation_is_about_what_harbor_does_not_document(deviation: Deviation
     assert len(concerned) == len(deviation.operations or operations())
     if deviation.kind is Kind.STATUS:
         assert any(int(deviation.name) not in each.answers for each in concerned)
+
+
+def test_only_the_refusals_of_our_own_operations_are_harbor_s() -> None:
+    path = "/api/v2.0/projects/library/repositories/team%252Fapp/tags/v1/history"
+
+    assert problems("GET", path, 200, JSON, b'[{"version": "1"}]') == []
+    assert problems("GET", path, 409, JSON, REFUSAL) == []
+    assert problems("GET", path, 404, JSON, b"") == ["the body is not JSON, or null"]
+    assert problems("PUT", path, 200, JSON, b'[{"version": "1"}]')
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS, ids=lambda extension: extension.path)
+def test_an_extension_is_none_of_harbor_s_operations(extension: Extension) -> None:
+    assert (extension.method, extension.path) not in {(each.method, each.path) for each in operations()}
 
 
 def test_the_page_shows_what_is_built_and_every_deviation() -> None:
