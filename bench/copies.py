@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.peers import Peer, program
+from bench.peers import PROJECT, Peer, program
 from bench.ratios import at_most, in_turn
 from bench.registry import Blob, digest_of, image
 from bench.report import Table
@@ -32,7 +32,7 @@ def measure(stage: Stage, *, rounds: int) -> Table:
         pushed: dict[str, str] = {}
 
         def push(peer: Peer) -> float:
-            pushed[peer.name] = f"bench/{secrets.token_hex(4)}"
+            pushed[peer.name] = f"{PROJECT}/{secrets.token_hex(4)}"
             return _push(peer, pushed[peer.name], directory / "source")
 
         pushes = in_turn(stage, rounds, "push, s", push)

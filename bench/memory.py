@@ -7,13 +7,14 @@ import secrets
 from collections.abc import Iterator
 
 from bench import processes
+from bench.peers import PROJECT
 from bench.registry import Registry
 from bench.report import Row, Table, Verdict, progress
 from bench.stage import Stage
 
 MIB = 1024 * 1024
 BUDGET = 64 * MIB
-_REPOSITORY = "bench/memory"
+_REPOSITORY = f"{PROJECT}/memory"
 
 
 class Stream:

@@ -1,10 +1,12 @@
 """The registries that are compared: how each is started over an S3 service, and what it is called in the tables.
 
 * Both get the same S3, the same kind of bucket and the same delay; neither a cache nor TLS.
+* This project's has its directory in a file, and in it the project that all repositories of the benchmark are in.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -21,6 +23,7 @@ from tests.engines import Engine
 from tests.engines.process import HOST, free_ports, running, wait_ready
 
 PASSWORD = "benchmark-password"
+PROJECT = "bench"
 
 
 class MissingProgramError(RuntimeError):
@@ -97,12 +100,25 @@ def roadstead(engine: Engine, endpoint: str, bucket: str) -> Iterator[Peer]:
             **engine.environment(),
             "AWS_ENDPOINT_URL_S3": endpoint,
             "ROADSTEAD_BUCKET": bucket,
+            "ROADSTEAD_TABLE": f"file:{folder}/directory.sqlite",
             "ROADSTEAD_ADMIN_PASSWORD": PASSWORD,
             "PORT": str(port),
             "DATA": folder,
         }
         command = [program("roadstead"), "serve", "--host", HOST]
-        yield from _started("roadstead", command, environment, port, bucket, ("admin", PASSWORD))
+        for peer in _started("roadstead", command, environment, port, bucket, ("admin", PASSWORD)):
+            _make_project(port)
+            yield peer
+
+
+def _make_project(port: int) -> None:
+    basic = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
+    asked = urllib.request.Request(
+        f"http://{HOST}:{port}/api/v2.0/projects",
+        json.dumps({"project_name": PROJECT}).encode(),
+        {"Authorization": f"Basic {basic}", "Content-Type": "application/json"},
+    )
+    urllib.request.urlopen(asked, timeout=30).close()
 
 
 def _inherited() -> dict[str, str]:

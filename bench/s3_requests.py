@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from bench.peers import Peer
+from bench.peers import PROJECT, Peer
 from bench.registry import IMAGE, INDEX, Registry, digest_of, empty_index, image
 from bench.report import Row, Table, Verdict, progress
 from bench.stage import Stage
@@ -92,7 +92,7 @@ def _row(operation: Operation, theirs: Mapping[str, Cost], ours: Mapping[str, Co
 
 
 def _costs(stage: Stage, peer: Peer, sizes: Sizes) -> dict[str, Cost]:
-    names = [f"bench/{secrets.token_hex(4)}" for _ in range(4)]
+    names = [f"{PROJECT}/{secrets.token_hex(4)}" for _ in range(4)]
     with Registry(peer, *names) as registry:
         client = Client(registry, sizes, *names)
         with stage.undelayed():

@@ -6,7 +6,7 @@ import re
 import secrets
 import subprocess
 
-from bench.peers import Peer, program
+from bench.peers import PROJECT, Peer, program
 from bench.ratios import at_least, in_turn
 from bench.registry import IMAGE, Registry, image
 from bench.report import Table
@@ -22,7 +22,7 @@ class LoadError(RuntimeError):
 
 def measure(stage: Stage, *, rounds: int, seconds: int) -> Table:
     """Compare GET manifest by tag."""
-    repository = f"bench/{secrets.token_hex(4)}"
+    repository = f"{PROJECT}/{secrets.token_hex(4)}"
     with stage.undelayed():
         for peer in stage.peers.values():
             _push(peer, repository)
