@@ -148,7 +148,7 @@ def _manifests(index: Index, home: RepositoryRecord, pool: Executor, after: str)
     _together(pool, [partial(renew, digest, entry) for digest, entry in found.items()])
     stale = (digest for digest in _records(index, home.partition("artifacts"), after, last) if digest not in found)
     for digest in stale:
-        settle.gone(index, home, Digest.parse(digest))
+        settle.checked(index, home, Digest.parse(digest))
     return last
 
 

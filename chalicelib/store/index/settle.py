@@ -17,7 +17,7 @@ from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag
-from chalicelib.store import manifests
+from chalicelib.store import layout, manifests
 from chalicelib.store.index import Index, artifacts, batches, descriptions, every, kinds
 from chalicelib.store.index.artifacts import Artifact
 from chalicelib.store.index.attempts import in_same
@@ -71,7 +71,7 @@ def renewed(index: Index, home: RepositoryRecord, digest: Digest, pushed: str) -
     """Make a record as S3 has the manifest, made at `pushed`, or correct the one that is there."""
     if index.table.get(artifacts.key(home, str(digest))) is None:
         manifest(index, home, digest, pushed=pushed)
-        gone(index, home, digest)
+        checked(index, home, digest)
     found = descriptions.read(index.content, home.repository, digest)
     if found is None:
         return
@@ -140,7 +140,8 @@ def _child_digests(children: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
 
 def checked(index: Index, home: RepositoryRecord, digest: Digest) -> None:
     """Remove the record of a manifest again where S3 has it no longer, and list it as it should be."""
-    gone(index, home, digest)
+    if not in_s3(index, home, digest):
+        gone(index, home, digest)
     listing(index, home, str(digest))
 
 
@@ -160,19 +161,27 @@ def named(index: Index, repository: Repository, reference: Tag | Digest) -> str:
 
 
 def gone(index: Index, home: RepositoryRecord, digest: Digest) -> None:
-    """Remove the record of a manifest that S3 does not have any more, its tags first."""
+    """Remove the record of a manifest that was deleted, its tags first; one that S3 has again, or by a tag, stays.
+
+    Asks S3 for the manifest and for the tags that the index knows. Hints which tags once named it, of which there may
+    be thousands, are left alone: a tag that the index does not know makes the record anew when it is told.
+    """
     for _ in range(_ROUNDS):
-        found = artifacts.find(index, home, str(digest))
-        if found is None or in_s3(index, home, digest):
+        if index.table.get(artifacts.key(home, str(digest))) is None or _is_stored(index, home, digest):
             return
         tags(index, home, {tag.name: "" for tag in artifacts.tags(index, home, str(digest)).entries})
-        if in_same(index, home, _remove, str(digest)):
-            unrelate(index, home, str(digest))
-            # A push that came in between saw the record, and left it as it was.
-            if not in_s3(index, home, digest):
-                return
-            manifest(index, home, digest)
+        if not in_same(index, home, _remove, str(digest)):
+            return
+        unrelate(index, home, str(digest))
+        # A push that came in between saw the record, and left it as it was.
+        if not _is_stored(index, home, digest):
+            return
+        manifest(index, home, digest)
     raise BusyError
+
+
+def _is_stored(index: Index, home: RepositoryRecord, digest: Digest) -> bool:
+    return index.content.objects.head(layout.manifest(home.repository, digest)) is not None
 
 
 def _remove(index: Index, home: RepositoryRecord, digest: str) -> bool:

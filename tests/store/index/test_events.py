@@ -142,6 +142,18 @@ def test_a_deleted_manifest_takes_its_tags_along() -> None:
     assert world.shown() == world.expected()
 
 
+def test_telling_of_a_delete_asks_s3_for_each_tag_once_whatever_was_left_behind() -> None:
+    world = World()
+    digest = world.push(image("one"), *(f"v{number:03}" for number in range(100)))
+    manifests.delete(world.index.content, HOME, digest)
+    world.objects.asked.clear()
+
+    events.deleted(world.index, PROJECT, HOME, digest)
+
+    # Each tag after its record went, and the manifest before and after.
+    assert len(world.objects.asked) == 100 + 2
+
+
 def test_who_reports_late_finds_out_what_s3_has_by_now() -> None:
     world = World()
     first, second = image("first"), image("second")

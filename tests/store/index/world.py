@@ -71,14 +71,15 @@ class World:
     """One process's way to a bucket and a table that others may share."""
 
     clock: Clock = field(default_factory=Clock)
+    pool: Executor = field(default_factory=Inline)
+    engine: Table | None = None
     objects: MemoryObjects = field(init=False)
     table: Table = field(init=False)
     index: Index = field(init=False)
-    pool: Executor = field(default_factory=Inline)
 
     def __post_init__(self) -> None:
         self.objects = MemoryObjects(self.clock)
-        self.table = SqliteTable(":memory:", lambda: self.clock().timestamp())
+        self.table = self.engine or SqliteTable(":memory:", lambda: self.clock().timestamp())
         self.index = Index(self.table, Content(self.objects, self.pool, self.clock), self.clock)
 
     def over(self, table: Table) -> Index:
