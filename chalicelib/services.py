@@ -6,7 +6,7 @@ Nothing is connected here: clients are made at the first request that needs them
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from chalicelib.store.content import Content
 from chalicelib.store.directory import Directory
 from chalicelib.store.index import Index
 from chalicelib.store.objects import ObjectStore, S3Objects
+from chalicelib.store.pulls import PullCounter
 from chalicelib.store.sessions import CarriedHashes
 from chalicelib.store.signing import Credentials, Presigner
 from chalicelib.store.table import Table
@@ -48,6 +49,7 @@ class Services:
     now: Callable[[], datetime]
     directory: Directory
     index: Index
+    pulls: PullCounter = field(default_factory=PullCounter)
 
 
 def build(settings: Settings) -> Services:

@@ -8,7 +8,7 @@ Invariants:
 Specification: OCI Distribution 1.1 and its development version (`tag` on push by digest, `digest-algorithm`).
 """
 
-from chalicelib.api import auth, indexing
+from chalicelib.api import auth
 from chalicelib.api.endpoints import Call, Endpoint
 from chalicelib.api.http import Request, Response, json_response
 from chalicelib.oci import manifests as oci_manifests
@@ -21,6 +21,7 @@ from chalicelib.oci.uploads import Event
 from chalicelib.policy.access import Action
 from chalicelib.store import blobs, manifests, sessions, uploads
 from chalicelib.store.objects import OCTETS
+from chalicelib.store.pulls import Pulled
 from chalicelib.store.sessions import Session
 from chalicelib.store.uploads import Chunk
 
@@ -66,7 +67,13 @@ def get_manifest(call: Call) -> Response:
     headers = _manifest_headers(stored)
     if _unchanged(call.request, stored.digest):
         return Response(304, {name: headers[name] for name in ("Docker-Content-Digest", "ETag")})
+    _count_pull(call, stored.digest)
     return Response(200, headers, stored.content)
+
+
+def _count_pull(call: Call, digest: Digest) -> None:
+    tag = "" if ":" in call.argument else call.argument
+    call.services.pulls.count(Pulled(call.repository, str(digest), tag), call.services.now())
 
 
 def head_manifest(call: Call) -> Response:
@@ -115,6 +122,8 @@ def put_manifest(call: Call) -> Response:
     extra = _extra_tags(call.request) if isinstance(reference, Digest) else ()
     tags = (reference,) if isinstance(reference, Tag) else extra
     manifests.put(call.services.content, call.repository, manifest, digest, tags)
+    from chalicelib.api import indexing  # noqa: PLC0415 - a pull has no use for it, and waits for imports
+
     indexing.pushed(call.services, call.repository, manifest, digest, tags)
     indexing.audited(call.services, call.grant.principal.name, "create", call.repository, reference)
     headers = {
@@ -150,6 +159,8 @@ def delete_manifest(call: Call) -> Response:
         manifests.delete_tag(call.services.content, call.repository, reference)
     else:
         manifests.delete(call.services.content, call.repository, reference)
+    from chalicelib.api import indexing  # noqa: PLC0415 - as above
+
     indexing.deleted(call.services, call.repository, reference)
     indexing.audited(call.services, call.grant.principal.name, "delete", call.repository, reference)
     return Response(202)

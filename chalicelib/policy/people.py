@@ -74,7 +74,7 @@ def check_password(password: str) -> str:
         needed.search(password) for needed in _NEEDED
     ):
         raise ValueError(
-            f"it must have {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters, "
+            f"a password must have {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters, "
             "among them a capital letter, a small letter and a digit"
         )
     return password

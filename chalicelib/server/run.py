@@ -8,25 +8,30 @@ import fcntl
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from aiohttp import ClientSession, ClientTimeout
 
+from chalicelib.api import indexing
 from chalicelib.config import FILE_TABLE, THROUGH_THE_SERVER, Settings
-from chalicelib.jobs import abandoned_uploads
+from chalicelib.jobs import abandoned_uploads, reindex
 from chalicelib.server import embedded, http, secrets
 from chalicelib.server.downloads import Downloads
 from chalicelib.server.log import AccessLog
 from chalicelib.services import Services, admin_client, build, check_directory
 from chalicelib.store import bucket
 from chalicelib.store.directory import foundation
+from chalicelib.store.index import pulls
 
 log = logging.getLogger(__name__)
 
 _CLEAN_SECONDS = 3600
+_INDEX_SECONDS = 24 * 3600
+_PULLS_SECONDS = 5
 # mallopt(3): setting it also stops glibc from raising it as blocks are freed.
 _M_MMAP_THRESHOLD = -3
 _MAPPED_FROM = 256 * 1024
@@ -109,12 +114,14 @@ async def _serve(settings: Settings, options: Options, fresh: bool) -> None:
             running = await http.start(services, downloads, AccessLog(options.out, options.json), address)
         except OSError as error:
             raise StartError(_cannot_listen(options, error)) from error
-        cleaning = asyncio.create_task(_clean(services))
+        jobs = [asyncio.create_task(_every(seconds, name, job, services)) for seconds, name, job in _JOBS]
         _greet(settings, options, running.port, fresh)
         await stopped.wait()
         _say(options, "Stopping: requests under way may finish ...")
-        cleaning.cancel()
+        for job in jobs:
+            job.cancel()
         await running.stop()
+        await asyncio.to_thread(_count_pulls, services)
 
 
 def _cannot_listen(options: Options, error: OSError) -> str:
@@ -135,14 +142,28 @@ async def _downloads(settings: Settings) -> AsyncIterator[Downloads | None]:
         yield Downloads(settings.s3_endpoint, settings.bucket, session)
 
 
-async def _clean(services: Services) -> None:
-    """Drop abandoned uploads, now and every hour."""
+async def _every(seconds: int, name: str, job: Callable[[Services], object], services: Services) -> None:
+    """Do a job now and every so many seconds."""
     while True:
         try:
-            await asyncio.to_thread(abandoned_uploads.run, services)
+            await asyncio.to_thread(job, services)
         except Exception:
-            log.exception("dropping abandoned uploads failed; it is tried again in an hour")
-        await asyncio.sleep(_CLEAN_SECONDS)
+            log.exception("%s failed; it is tried again in %d seconds", name, seconds)
+        await asyncio.sleep(seconds)
+
+
+def _count_pulls(services: Services) -> None:
+    """Write the pulls that were remembered into the index."""
+    taken = services.pulls.take()
+    if taken:
+        pulls.flush(services.index, taken, partial(indexing.project_of, services))
+
+
+_JOBS: tuple[tuple[int, str, Callable[[Services], object]], ...] = (
+    (_CLEAN_SECONDS, "dropping abandoned uploads", abandoned_uploads.run),
+    (_INDEX_SECONDS, "repairing the artifact index", reindex.run),
+    (_PULLS_SECONDS, "counting pulls", _count_pulls),
+)
 
 
 def _greet(settings: Settings, options: Options, port: int, fresh: bool) -> None:

@@ -13,7 +13,7 @@ from chalicelib.store import layout, manifests
 from chalicelib.store.directory import projects
 from chalicelib.store.directory.projects import NewProject
 from chalicelib.store.index import artifacts, labels, pulls, repositories, written
-from chalicelib.store.index.pulls import Pulled, Pulls
+from chalicelib.store.pulls import Pulled, Pulls
 from chalicelib.store.table import If, Key, Put
 from tests.memory import START, Inline, services_over
 from tests.store.index.world import HOME, PROJECT, World, digest_of, image, index_of

@@ -5,11 +5,12 @@ Invariants:
 * What went wrong inside is not told: a 5xx has one sentence and the request id in its header.
 """
 
+from collections.abc import Mapping
 from enum import Enum
 
 import orjson
 
-from chalicelib.api.http import Response
+from chalicelib.api.http import NO_HEADERS, Response
 from chalicelib.oci.errors import ErrorCode, RegistryError
 
 JSON = "application/json; charset=utf-8"
@@ -46,9 +47,10 @@ class HarborCode(Enum):
 class HarborError(Exception):
     """A refusal below `/api` or `/c`; the message is for whoever reads the answer."""
 
-    def __init__(self, code: HarborCode, message: str) -> None:
+    def __init__(self, code: HarborCode, message: str, *, headers: Mapping[str, str] = NO_HEADERS) -> None:
         self.code = code
         self.message = message
+        self.headers = headers
         super().__init__(f"{code.name}: {message}")
 
 
@@ -59,13 +61,14 @@ def translated(error: RegistryError) -> HarborError:
     """Return what Harbor's API says where the registry's rules refuse something."""
     if error.code is ErrorCode.UNKNOWN:
         return HarborError(HarborCode.UNKNOWN, "internal server error: quote the X-Request-Id to the operator")
-    return HarborError(_BY_STATUS.get(error.status, HarborCode.BAD_REQUEST), error.message)
+    code = _BY_STATUS.get(error.status, HarborCode.BAD_REQUEST)
+    return HarborError(code, error.message, headers=error.headers)
 
 
 def render(error: HarborError) -> Response:
     """Return the answer to a refused request."""
     document = {"errors": [{"code": error.code.name, "message": error.message}]}
-    return Response(error.code.status, {"Content-Type": JSON}, orjson.dumps(document))
+    return Response(error.code.status, {"Content-Type": JSON, **error.headers}, orjson.dumps(document))
 
 
 def bad_request(message: str) -> HarborError:

@@ -1,65 +1,20 @@
-"""Counting pulls: in memory while they happen, in the index now and then, beside the path of a pull.
+"""Writing into the index what `store.pulls` remembered, now and then, beside the path of a pull.
 
-Invariants:
-* A pull costs its request an addition in memory and never waits for the database; counts of a process that ends
-  suddenly are lost.
-* What is remembered between two flushes is bounded: of more, only what is pulled already is counted on.
-* The time of the last pull only moves on, whichever process is late.
+Invariant: the time of the last pull only moves on, whichever process is late.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
-from threading import Lock
 
 from chalicelib.oci.names import Repository
 from chalicelib.store.index import Index, artifacts, repositories
 from chalicelib.store.index.repositories import RepositoryRecord
+from chalicelib.store.pulls import Pulled, Pulls
 from chalicelib.store.table import Add, BusyError, If, Key, RefusedError
 
-MOST_REMEMBERED = 10_000
 _PULLED = "pulled"
 _LATER = "somebody else wrote a later pull"
-
-
-@dataclass(frozen=True, slots=True)
-class Pulled:
-    """What was pulled: a digest, by a tag or "" by itself."""
-
-    repository: Repository
-    digest: str
-    tag: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Pulls:
-    """How often, and when last."""
-
-    count: int
-    last: datetime
-
-
-class PullCounter:
-    """Pulls that are not in the index yet; for any number of threads."""
-
-    def __init__(self, most: int = MOST_REMEMBERED) -> None:
-        self._most = most
-        self._lock = Lock()
-        self._pulls: dict[Pulled, Pulls] = {}
-
-    def count(self, pulled: Pulled, now: datetime) -> None:
-        """Remember a pull."""
-        with self._lock:
-            before = self._pulls.get(pulled)
-            if before or len(self._pulls) < self._most:
-                self._pulls[pulled] = Pulls(before.count + 1 if before else 1, now)
-
-    def take(self) -> Mapping[Pulled, Pulls]:
-        """Return what was remembered, and begin anew."""
-        with self._lock:
-            taken, self._pulls = self._pulls, {}
-            return taken
 
 
 def flush(index: Index, pulls: Mapping[Pulled, Pulls], project_id: Callable[[Repository], int | None]) -> None:

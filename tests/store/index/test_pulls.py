@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from chalicelib.oci.names import Repository
 from chalicelib.store.index import artifacts, pulls, written
-from chalicelib.store.index.pulls import PullCounter, Pulled
+from chalicelib.store.pulls import PullCounter, Pulled
 from tests.memory import START
 from tests.store.index.tables import InterruptedTable
 from tests.store.index.world import HOME, PROJECT, World, image

@@ -1,0 +1,54 @@
+"""Pulls that were not counted in the index yet: in memory, so that a pull waits for nothing.
+
+Invariants:
+* Remembering a pull is an addition; counts of a process that ends suddenly are lost.
+* What is remembered is bounded: of more, only what is pulled already is counted on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Lock
+
+from chalicelib.oci.names import Repository
+
+MOST_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What was pulled: a digest, by a tag or "" by itself."""
+
+    repository: Repository
+    digest: str
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulls:
+    """How often, and when last."""
+
+    count: int
+    last: datetime
+
+
+class PullCounter:
+    """Pulls that are not in the index yet; for any number of threads."""
+
+    def __init__(self, most: int = MOST_REMEMBERED) -> None:
+        self._most = most
+        self._lock = Lock()
+        self._pulls: dict[Pulled, Pulls] = {}
+
+    def count(self, pulled: Pulled, now: datetime) -> None:
+        """Remember a pull."""
+        with self._lock:
+            before = self._pulls.get(pulled)
+            if before or len(self._pulls) < self._most:
+                self._pulls[pulled] = Pulls(before.count + 1 if before else 1, now)
+
+    def take(self) -> Mapping[Pulled, Pulls]:
+        """Return what was remembered, and begin anew."""
+        with self._lock:
+            taken, self._pulls = self._pulls, {}
+            return taken
