@@ -1,6 +1,7 @@
 """The bucket itself: made and set up where the registry may do so, looked at where it may not.
 
-On AWS the templates in `infra/` make the bucket; `roadstead run` makes its own.
+On AWS the templates in `infra/` make the bucket, with versions; `roadstead run` makes its own, without: SeaweedFS
+would list it out of order (docs/decisions/007).
 """
 
 from typing import TYPE_CHECKING

@@ -8,7 +8,8 @@ Invariants of the copies:
 * A copy is made before its version ends, and the version ends only if it is still the one that was copied: none is
   lost to a crash or to another writer. A copy of the version that is there now has no meaning yet.
 * The copy says how the version ended: replaced by the next, or deleted at the time of the copy.
-* The last `LAST` copies of a tag stay. Of two who end a version at one moment, either's word may stay.
+  Of two writers who end it at one moment, the word of either may stay.
+* The last `LAST` copies of a tag stay, and for a while some more.
 """
 
 import secrets
@@ -34,6 +35,9 @@ from chalicelib.store.objects import (
 )
 
 LAST = 50
+# One copy in sixteen, by the digit that ends its version, has what is beyond the last ones deleted: listing them at
+# every write would take longer than the write.
+_TIDY = "0"
 _ENDED = "ended"
 _REPLACED, _DELETED = "replaced", "deleted"
 _DELETION = "-deleted"
@@ -139,7 +143,7 @@ class Keeper:
         head = self.objects.head(key)
         current = self._id(key, head) if head else ""
         found = [Version(current, _since(current), head.size, head.etag, False, True)] if head else []
-        for entry in reversed(tuple(self._copies(key))):
+        for entry in reversed(tuple(self._copies(key))[-LAST:]):
             name = entry.key.removeprefix(layout.kept(key))
             copy = self.objects.head(entry.key) if not current or name < current else None
             if copy is None:
@@ -161,9 +165,8 @@ class Keeper:
             content_type=found.head.content_type,
             metadata={**found.head.metadata, VERSION: name, _ENDED: ended},
         )
-        spare = tuple(entry.key for entry in self._copies(key))[:-LAST]
-        if spare:
-            self.objects.delete(*spare)
+        if name.endswith(_TIDY):
+            self.objects.delete(*(entry.key for entry in tuple(self._copies(key))[:-LAST]))
         return found
 
     def _copies(self, key: str) -> Iterator[Entry]:

@@ -30,6 +30,7 @@ class Quirk(Enum):
     ANY_PART_SIZE = "completes a multipart upload whose first part is below 5 MiB"
     MISSING_IS_412 = "answers If-Match on a missing key with 412, not 404"
     FOLDER_ORDER = "lists folder by folder, not in byte order; StartAfter can lose keys"
+    VERSIONED_ORDER = "lists a flat folder of a versioned bucket out of order"
     NO_REPLICATION = "does not take or does not carry out a replication configuration"
 
 

@@ -19,6 +19,7 @@ QUIRKS = frozenset(
         Quirk.NO_COPY_CHECKSUM,
         Quirk.MISSING_IS_412,
         Quirk.FOLDER_ORDER,
+        Quirk.VERSIONED_ORDER,
         Quirk.NO_REPLICATION,
     }
 )

@@ -130,6 +130,18 @@ def folder_order(engine: Engine) -> bool:
     return [item["Key"] for item in listed + after] != ["order/a", "order/a-1", "order/a/x", "order/a/x"]
 
 
+def versioned_order(engine: Engine) -> bool:
+    s3 = s3_client(engine)
+    s3.create_bucket(Bucket="versioned-order")
+    s3.put_bucket_versioning(Bucket="versioned-order", VersioningConfiguration={"Status": "Enabled"})
+    keys = ["flat/a", "flat/a!b", "flat/a-b", "flat/a.b", "flat/b"]
+    for key in keys:
+        s3.put_object(Bucket="versioned-order", Key=key, Body=b"bytes")
+    first = s3.list_objects_v2(Bucket="versioned-order", Prefix="flat/", MaxKeys=2)["Contents"]
+    rest = s3.list_objects_v2(Bucket="versioned-order", Prefix="flat/", StartAfter=keys[1])["Contents"]
+    return [item["Key"] for item in first + rest] != keys
+
+
 def no_replication(engine: Engine) -> bool:
     s3 = s3_client(engine)
     for bucket in ("from", "into"):
@@ -170,6 +182,7 @@ PROBES: Mapping[Quirk, Callable[[Engine], bool]] = {
     Quirk.ANY_PART_SIZE: any_part_size,
     Quirk.MISSING_IS_412: missing_is_412,
     Quirk.FOLDER_ORDER: folder_order,
+    Quirk.VERSIONED_ORDER: versioned_order,
     Quirk.NO_REPLICATION: no_replication,
 }
 

@@ -189,12 +189,16 @@ def test_of_a_long_history_the_last_states_are_told(registry: Registry) -> None:
     assert registry.named() == _digests(*documents[: -LAST - 2 : -1])
 
 
-def test_no_more_copies_are_kept_than_are_told() -> None:
+def test_copies_beyond_those_that_are_told_are_deleted_now_and_then() -> None:
     registry = _registry(versioned=False)
-    for number in range(LAST + 10):
+    kept = []
+    for number in range(300):
         registry.push(image(CONFIG, annotations={"n": str(number)}))
+        kept.append(len(registry.objects.keys(layout.HISTORY)))
 
-    assert len(registry.objects.keys(layout.HISTORY)) == LAST
+    assert kept[: LAST + 1] == list(range(LAST + 1))
+    assert LAST in kept[LAST + 1 :]
+    assert min(kept[LAST:]) == LAST
 
 
 def test_the_order_is_right_even_where_a_clock_goes_back(registry: Registry) -> None:
@@ -420,7 +424,7 @@ def test_a_history_takes_a_request_for_each_state_and_one_more() -> None:
     assert registry.objects.asked == [Asked("versions", KEY), *[Asked("get", KEY)] * 3]
 
 
-def test_where_the_store_keeps_copies_a_push_over_a_tag_takes_three_requests_more() -> None:
+def test_where_the_store_keeps_copies_a_push_over_a_tag_takes_two_requests_more() -> None:
     registry = _registry(versioned=False)
     registry.push(ONE)
     registry.objects.asked.clear()
@@ -428,7 +432,9 @@ def test_where_the_store_keeps_copies_a_push_over_a_tag_takes_three_requests_mor
     registry.push(TWO)
 
     about = [asked.operation for asked in registry.objects.asked if KEY in asked.key]
-    assert about == ["get", "put", "list", "put"]
+    # Now and then a listing follows, and a deletion of the oldest copies.
+    assert about[:2] + about[-1:] == ["get", "put", "put"]
+    assert about[2:-1] in ([], ["list"])
 
 
 # Random histories.
