@@ -214,11 +214,15 @@ HIDDEN = frozenset(
 
 
 def parse(changes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return changes of settings that can be stored; a null changes nothing. Raise ValueError."""
+    """Return changes of settings that can be stored; a null changes nothing. Raise ValueError.
+
+    What is no setting is left out beside what is one, as in Harbor: tools send those of other versions along.
+    """
     unknown = sorted(set(changes) - set(SETTINGS))
-    if unknown:
+    if unknown and len(unknown) == len(changes):
         raise ValueError(f"there is no setting {', '.join(unknown)}"[:LONGEST_TEXT])
-    return {name: _parsed(name, value) for name, value in changes.items() if value is not None}
+    known = ((name, value) for name, value in changes.items() if name in SETTINGS and value is not None)
+    return {name: _parsed(name, value) for name, value in known}
 
 
 def _parsed(name: str, value: object) -> Any:

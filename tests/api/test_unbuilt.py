@@ -6,19 +6,16 @@ import pytest
 from chalicelib.api.harbor.endpoints import ENDPOINTS
 from chalicelib.api.harbor.unbuilt import UNBUILT
 from tests.api.asking import Client
+from tests.harbor.deviations import EXTENSIONS
 from tests.harbor.facts import PREFIX, operations
 
-# What Harbor serves outside of its description, and so do we; and what we have and Harbor has not.
+# What Harbor serves outside of its description, and so do we.
 _BESIDE = ("/api/version", "/c/")
-_OURS = ("/history", "/undo")
 
 
 def test_built_and_unbuilt_are_all_of_harbor_s_operations() -> None:
-    built = {
-        (row.method, row.path)
-        for row in ENDPOINTS
-        if not row.path.startswith(_BESIDE) and not row.path.endswith(_OURS)
-    }
+    ours = {(extension.method, extension.path) for extension in EXTENSIONS}
+    built = {(row.method, row.path) for row in ENDPOINTS if not row.path.startswith(_BESIDE)} - ours
 
     assert built | set(UNBUILT) == {(each.method, each.path) for each in operations()}
     assert not built & set(UNBUILT)

@@ -179,3 +179,7 @@ def test_the_mode_of_authentication_is_fixed_once_there_are_users() -> None:
     assert configuration.editable("auth_mode", users=False)
     assert not configuration.editable("auth_mode", users=True)
     assert configuration.editable("read_only", users=True)
+
+
+def test_a_setting_of_another_version_is_left_out_beside_those_that_are_known() -> None:
+    assert configuration.parse({"read_only": True, "count_per_project": 5}) == {"read_only": True}
