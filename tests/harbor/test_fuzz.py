@@ -117,4 +117,4 @@ def test_some_requests_get_an_answer_of_harbor_s(each: Operation, mode: Generati
 @_MODES
 @_EACH
 def test_many_requests_get_an_answer_of_harbor_s(each: Operation, mode: GenerationMode) -> None:
-    _explore(each, mode, 60)
+    _explore(each, mode, 20)

@@ -68,7 +68,7 @@ class TestFile(TableContract):
     engine, file = "sqlite", "directory.db"
 
 
-@pytest.mark.parametrize("examples", [30, pytest.param(3000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("examples", [30, pytest.param(500, marks=pytest.mark.soak)])
 def test_random_histories_end_as_in_a_dictionary(examples: int) -> None:
     clock = Time()
 
