@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 from functools import cache
 
-from chalicelib.api import auth, guard, registry
+from chalicelib.api import auth, registry
 from chalicelib.api.endpoints import Call, Endpoint
 from chalicelib.api.http import Request, Response, error_response
 from chalicelib.oci.errors import ErrorCode, RegistryError
@@ -74,6 +74,8 @@ def _handle(services: Services, request: Request) -> Response:
     resource = f"repository:{repository}" if name else CATALOG
     grant = auth.authorise(services, request, resource, endpoint.action)
     if endpoint.action in (Action.PUSH, Action.DELETE):
+        from chalicelib.api import guard  # noqa: PLC0415 - a pull has no use for it, and waits for imports
+
         guard.check_change(services, repository)
     return endpoint.handler(Call(services, request, repository, argument, grant))
 
