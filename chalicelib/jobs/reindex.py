@@ -10,6 +10,7 @@ A repository is gone through in three phases: its manifests and its tags, each i
 that of the records, then relations of indexes that have no record any more.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +18,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from chalicelib.oci.digests import Digest
+from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.services import Services
 from chalicelib.store import layout
@@ -26,6 +28,8 @@ from chalicelib.store.index.attempts import in_any, in_known
 from chalicelib.store.index.repositories import RepositoryRecord
 from chalicelib.store.objects import Entry
 from chalicelib.store.table import Slice
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -51,15 +55,26 @@ class Cursor:
 def run(services: Services, project: str = "", repository: str = "") -> int:
     """Go through one repository, a project, or with neither through everything; return how many steps it took.
 
-    Raise LookupError where there is no such project, OSError or RegistryError where a store does not answer.
+    A repository in which something is wrong is named in the log, and left. Raise LookupError where there is no such
+    project, OSError or RegistryError where a store does not answer.
     """
     with ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="reindex") as pool:
         cursor = begin(services, project, repository)
         steps = 0
         while cursor:
-            cursor = step(services, pool, cursor, project, repository)
+            cursor = _step_or_skip(services, pool, cursor, project, repository)
             steps += 1
         return steps
+
+
+def _step_or_skip(services: Services, pool: Executor, cursor: Cursor, project: str, repository: str) -> Cursor | None:
+    try:
+        return step(services, pool, cursor, project, repository)
+    except (OSError, RegistryError):
+        raise
+    except Exception:
+        log.exception("repository %s could not be gone through", cursor.repository)
+        return step(services, pool, replace(cursor, phase=PHASES), project, repository)
 
 
 def begin(services: Services, project: str = "", repository: str = "") -> Cursor | None:
@@ -76,7 +91,8 @@ def step(
     services: Services, pool: Executor, cursor: Cursor, project: str = "", repository: str = ""
 ) -> Cursor | None:
     """Do one step; return the cursor of the next one, or None at the end of what was asked for."""
-    after = within(services.index, pool, cursor) if cursor.repository else cursor
+    unfinished = cursor.repository and cursor.phase < PHASES
+    after = within(services.index, pool, cursor) if unfinished else cursor
     if after.repository and after.phase < PHASES:
         return after
     if repository:

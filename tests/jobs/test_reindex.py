@@ -1,5 +1,6 @@
 """The job that makes the index agree with S3: what it finds, corrects, removes and leaves as it is."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.services import Services
 from chalicelib.store import layout, manifests
-from chalicelib.store.directory import projects
+from chalicelib.store.directory import Directory, projects
 from chalicelib.store.directory.projects import NewProject
 from chalicelib.store.index import artifacts, labels, pulls, repositories, written
 from chalicelib.store.pulls import Pulled, Pulls
@@ -27,15 +28,7 @@ TOGETHER = index_of(*IMAGES[:2])
 def services_of(world: World) -> Services:
     """Return services over the world's bucket and table, in which the project `library` has the world's id."""
     services = services_over(world.objects, world.clock, pool=Inline())
-    whole = Services(
-        settings=services.settings,
-        content=services.content,
-        hashes=services.hashes,
-        locate=services.locate,
-        now=services.now,
-        directory=type(services.directory)(world.table, world.clock),
-        index=world.index,
-    )
+    whole = replace(services, directory=Directory(world.table, world.clock), index=world.index)
     if projects.find(whole.directory, "library") is None:
         new = NewProject("library", 1, "admin", {"public": "true"}, {})
         projects.create(whole.directory, new, lambda _number: (), fixed_id=PROJECT)
@@ -188,6 +181,18 @@ def test_a_damaged_manifest_stops_nothing() -> None:
 
     assert str(damaged) not in world.listed()
     assert world.home().manifests == 3
+
+
+def test_a_record_that_cannot_be_read_holds_up_its_repository_alone(caplog: pytest.LogCaptureFixture) -> None:
+    world = stored()
+    reindex.run(services_of(world))
+    world.table.commit(Put(world.artifact(digest_of(SIGNED)).record.key, {"of": "another version"}))
+    world.store(image("new"), "new", repository=OTHER)
+
+    reindex.run(services_of(world))
+
+    assert world.shown(OTHER) == world.expected(OTHER)
+    assert "library/app" in caplog.text
 
 
 def test_a_project_that_does_not_exist_is_named() -> None:

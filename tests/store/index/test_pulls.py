@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from chalicelib.oci.names import Repository
 from chalicelib.store.index import artifacts, pulls, written
-from chalicelib.store.pulls import PullCounter, Pulled
+from chalicelib.store.pulls import PullCounter, Pulled, Pulls
 from tests.memory import START
 from tests.store.index.tables import InterruptedTable
 from tests.store.index.world import HOME, PROJECT, World, image
@@ -39,11 +39,11 @@ def test_the_time_of_the_last_pull_never_goes_back_and_never_ahead() -> None:
     first, last = START + timedelta(minutes=1), START + timedelta(minutes=9)
 
     def flush_beside() -> None:
-        pulls.flush(world.index, {Pulled(HOME, str(digest)): pulls.Pulls(1, last)}, project_of)
+        pulls.flush(world.index, {Pulled(HOME, str(digest)): Pulls(1, last)}, project_of)
 
     slow = world.over(InterruptedTable(world.table, {1: flush_beside}))
-    pulls.flush(slow, {Pulled(HOME, str(digest)): pulls.Pulls(2, first)}, project_of)
-    pulls.flush(world.index, {Pulled(HOME, str(digest)): pulls.Pulls(1, first)}, project_of)
+    pulls.flush(slow, {Pulled(HOME, str(digest)): Pulls(2, first)}, project_of)
+    pulls.flush(world.index, {Pulled(HOME, str(digest)): Pulls(1, first)}, project_of)
 
     assert world.home().pulls == 4
     assert world.artifact(digest).pulled == written(last)
@@ -58,9 +58,9 @@ def test_pulls_of_what_is_gone_are_left_out() -> None:
     pulls.flush(
         world.index,
         {
-            Pulled(HOME, str(digest), "v1"): pulls.Pulls(1, now),
-            Pulled(Repository("library/gone"), str(digest)): pulls.Pulls(1, now),
-            Pulled(Repository("gone/app"), str(digest)): pulls.Pulls(1, now),
+            Pulled(HOME, str(digest), "v1"): Pulls(1, now),
+            Pulled(Repository("library/gone"), str(digest)): Pulls(1, now),
+            Pulled(Repository("gone/app"), str(digest)): Pulls(1, now),
         },
         project_of,
     )
