@@ -4,15 +4,25 @@ SeaweedFS has no class with a versioned bucket: there it lists `a` behind `a!b` 
 bear (docs/decisions/007).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 
 import pytest
 
+from chalicelib.oci.digests import Digest
+from chalicelib.oci.manifests import parse
+from chalicelib.oci.names import Repository, Tag
+from chalicelib.store import blobs, history, manifests
+from chalicelib.store.content import Content
 from chalicelib.store.objects import ObjectStore
 from tests.engines import ENGINES, Engine
+from tests.memory import Inline
+from tests.store.client import image
 from tests.store.contract import Contract, NowFromTheSystem, ObjectStoreContract, VersionsContract
 from tests.store.s3 import make_bucket, s3_objects
 
+REPOSITORY = Repository("a/b")
+TAG = Tag("v1")
 pytestmark = pytest.mark.engines
 
 
@@ -39,16 +49,38 @@ class Engines(NowFromTheSystem, Contract):
     versioned = False
 
 
+class UndoContract(Contract):
+    def test_an_undo_brings_back_what_was_there_and_a_tag_that_was_deleted(
+        self, objects: ObjectStore, now: Callable[[], datetime]
+    ) -> None:
+        content = Content(objects, Inline(), now)
+        one, two = (image(b"{}", annotations={"n": str(number)}) for number in (1, 2))
+        blobs.hold(content, REPOSITORY, Digest.of(b"{}"), blobs.Blob("data/any", 2))
+        for document in (one, two):
+            manifests.put(content, REPOSITORY, parse(document.content, document.media_type), document.digest, [TAG])
+        first = history.undo(content, REPOSITORY, TAG)
+        manifests.delete_tag(content, REPOSITORY, TAG)
+        manifests.delete(content, REPOSITORY, one.digest)
+
+        second = history.undo(content, REPOSITORY, TAG)
+
+        named = [state.digest for state in history.history(content, REPOSITORY, TAG)]
+        assert first == second == one.digest
+        assert named == [one.digest, None, one.digest, two.digest, one.digest]
+        for reference in (TAG, one.digest):
+            assert manifests.get(content, REPOSITORY, reference).content == one.content
+
+
 class TestMinistack(Engines, VersionsContract, ObjectStoreContract):
     engine = "ministack"
 
 
-class TestMinistackVersioned(Engines, VersionsContract, ObjectStoreContract):
+class TestMinistackVersioned(Engines, UndoContract, VersionsContract, ObjectStoreContract):
     engine = "ministack"
     versioned = True
 
 
-class TestSeaweedFS(Engines, VersionsContract, ObjectStoreContract):
+class TestSeaweedFS(Engines, UndoContract, VersionsContract, ObjectStoreContract):
     engine = "seaweedfs"
 
 
