@@ -133,13 +133,14 @@ METHODS = {
     f"/v2/{REPOSITORY}/blobs/uploads/":        ("POST",),
     f"/v2/{REPOSITORY}/blobs/uploads/x":       ("GET", "PATCH", "PUT", "DELETE"),
     f"/v2/{REPOSITORY}/referrers/{_HELD}":     ("GET",),
+    "/service/keys":                           ("GET",),
     "/service/token":                          ("GET", "POST"),
 }
 ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "LINK")
 NOWHERE = (
     "/", "//", "/v1/", "/v3/", "/v2x", "/V2/", "/v2/a", "/v2/a/b", "/v2/a/tags", "/v2/a/tags/", "/v2/tags/list",
     "/v2/a/manifests", "/v2/a/manifests/", "/v2/manifests/x", "/v2/a/blobs/", "/v2/a/referrers/", "/v2/_catalog/x/",
-    "/v2//manifests/x", "/v2/a/tags/lists", "/v2/../v2/", "/./v2/", "/api/v2.0/projects", "/service", "/service/tokens",
+    "/v2//manifests/x", "/v2/a/tags/lists", "/v2/../v2/", "/./v2/", "/api", "/service", "/service/tokens",
     "/favicon.ico", "/robots.txt", "/.git/config", "/../../../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd",
     "/cgi-bin/x", "/metrics", "/debug/pprof", "/@bucket@/", "/@bucket@", "/@bucket@/blobs/x", "/@bucket@/uploads/x",
     "/@bucket@/data/x", "/v2/#x", "/" + "a" * 9000, "/" + "a/" * 4000, "/%FF", "/v2/%00",
@@ -187,15 +188,21 @@ def _names() -> Iterator[Case]:
             f"nobody {name}", f"GET /v2/{name}/tags/list", 401, "UNAUTHORIZED", headers={"Authorization": ""}
         )
         yield replace(nobody, headers=("www-authenticate",))
-    whole = "a" * 255
+    whole = "library/" + "a" * 247
     yield asking("255", f"GET /v2/{whole}/tags/list", 404, "NAME_UNKNOWN")
     yield asking("255 with the host", f"POST /v2/{whole}/blobs/uploads/", 400, "NAME_INVALID")
     yield asking("255 with the host", f"PUT /v2/{whole}/manifests/x", 400, "NAME_INVALID", headers=typed, body=IMAGE)
     room = 255 - len("registry.test") - 1
-    yield asking("just too long", f"POST /v2/{'a' * (room + 1)}/blobs/uploads/", 400, "NAME_INVALID")
-    yield asking("just fits", f"POST /v2/{'a' * room}/blobs/uploads/", 202)
+    yield asking("just too long", f"POST /v2/{whole[: room + 1]}/blobs/uploads/", 400, "NAME_INVALID")
+    yield asking("just fits", f"POST /v2/{whole[:room]}/blobs/uploads/", 202)
     yield asking("an encoded slash", f"GET /v2/{quote(REPOSITORY, safe='')}/manifests/{TAG}", 200)
-    yield asking("words of the paths", "GET /v2/blobs/tags/uploads/manifests/list/tags/list", 404, "NAME_UNKNOWN")
+    words = "library/blobs/tags/uploads/manifests/list"
+    yield asking("words of the paths", f"GET /v2/{words}/tags/list", 404, "NAME_UNKNOWN")
+    for name in ("app", "a" * 240, "nowhere/app", "blobs/uploads"):
+        yield asking(f"in no project GET {name}", f"GET /v2/{name}/manifests/{TAG}", 403, "DENIED")
+        line = f"PUT /v2/{name}/manifests/{TAG}"
+        yield asking(f"in no project PUT {name}", line, 403, "DENIED", headers=typed, body=IMAGE)
+        yield asking(f"in no project POST {name}", f"POST /v2/{name}/blobs/uploads/", 403, "DENIED")
 
 
 def _tags() -> Iterator[Case]:
@@ -315,7 +322,7 @@ def _upload_urls() -> Iterator[Case]:
     yield asking("no credentials needed", "GET @upload@", 204, headers=without)
     yield asking(
         "not a bearer of other rights",
-        f"GET /v2/{REPOSITORY}/tags/list?@state@",
+        f"POST /v2/{REPOSITORY}/blobs/uploads/?@state@",
         401,
         "UNAUTHORIZED",
         headers=without,

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tests.engines.engine import Engine
 from tests.engines.process import HOST, StartError, stop
+from tests.harbor import schema
 from tests.server.wire import Answer, Wire, basic, connected
 
 BUCKET = "harbour-of-bytes"
@@ -57,7 +58,9 @@ class Server:
     def ask(self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
         """Ask on a connection of its own, as the administrator where no headers are given."""
         with connected(self.address) as wire:
-            return wire.ask(method, target, self.admin if headers is None else headers, body)
+            answer = wire.ask(method, target, self.admin if headers is None else headers, body)
+        schema.check(method, target.partition("?")[0], answer.status, answer.headers, answer.body)
+        return answer
 
     @contextmanager
     def wire(self) -> Iterator[Wire]:
@@ -86,6 +89,21 @@ def over(engine: Engine, endpoint: str = "") -> dict[str, str]:
     }
 
 
+def table_of(folder: Path) -> str:
+    """Return the setting of a directory in a folder."""
+    return f"file:{folder / 'directory.sqlite'}"
+
+
+def _own(folder: Path) -> dict[str, str]:
+    """Return the variables that keep a server, its directory too, in one folder."""
+    return {
+        "HOME": str(folder),
+        "DATA": str(folder / "data"),
+        "PORT": "0",
+        "ROADSTEAD_TABLE": table_of(folder),
+    }
+
+
 @contextmanager
 def launched(arguments: Sequence[str], folder: Path, variables: Mapping[str, str]) -> Iterator[Server]:
     """Start `roadstead` with these arguments and do not wait for it."""
@@ -94,7 +112,7 @@ def launched(arguments: Sequence[str], folder: Path, variables: Mapping[str, str
         process = subprocess.Popen(
             [sys.executable, "-m", "chalicelib.cli.main", *arguments],
             cwd=ROOT,
-            env=environment(**{"HOME": str(folder), "DATA": str(folder / "data"), "PORT": "0", **variables}),
+            env=environment(**(_own(folder) | dict(variables))),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,

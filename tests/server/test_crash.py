@@ -207,7 +207,7 @@ def site(engine: Engine, s3: S3Client, tmp_path_factory: pytest.TempPathFactory)
 
 def _kill_at(site: Site, number: int, phase: Phase) -> bool:
     """Kill at one request and check; tell whether the push was long enough to be killed there."""
-    push = Push(f"crash/{phase}-{number}")
+    push = Push(f"library/{phase}-{number}")
     with site.server() as server:
         push.before(server)
         with site.killing(server, number, phase):

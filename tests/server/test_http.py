@@ -46,7 +46,8 @@ def registry(server: Server) -> Server:
 # fmt: off
 REQUESTS = (
     ("GET",    "/v2/",                                             b"",         200),
-    ("GET",    "/v2/nothing/manifests/x",                          b"",         404),
+    ("GET",    "/v2/library/nothing/manifests/x",                  b"",         404),
+    ("GET",    "/v2/nothing/manifests/x",                          b"",         403),
     ("HEAD",   MANIFEST,                                           b"",         200),
     ("POST",   "/v2/BAD/blobs/uploads/",                           LAYER,       400),
     ("HEAD",   f"/v2/{REPOSITORY}/blobs/{digest(b'missing')}",     b"",         404),
@@ -165,7 +166,10 @@ def test_head_of_a_blob_has_its_true_length(registry: Server) -> None:
 
 def test_refused_head_has_no_body(registry: Server) -> None:
     with registry.wire() as wire:
-        refused = [wire.ask("HEAD", f"/v2/{REPOSITORY}/manifests/none", headers) for headers in (registry.admin, {})]
+        refused = [
+            wire.ask("HEAD", f"/v2/{REPOSITORY}/manifests/none", registry.admin),
+            wire.ask("HEAD", "/v2/elsewhere/app/manifests/none", {}),
+        ]
         after = wire.ask("GET", "/v2/", registry.admin)
 
     assert [answer.status for answer in refused] == [404, 401]

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.store.dynamodb import dynamo_client, make_table
+from chalicelib.store.signing import Credentials
 from tests.engines import Engine
 from tests.engines.process import HOST, free_ports
 from tests.engines.proxy import forwarding
@@ -124,6 +126,50 @@ def test_missing_service_is_said(engine: Engine, tmp_path: Path) -> None:
     message = _refusal(["serve"], tmp_path, over(engine, f"http://{HOST}:{port}"))
 
     assert "AWS_ENDPOINT_URL_S3" in message
+
+
+def test_missing_table_is_said(engine: Engine, tmp_path: Path) -> None:
+    message = _refusal(["serve"], tmp_path, _over_dynamodb(engine, "another-table"))
+
+    assert "table 'another-table'" in message
+    assert "ROADSTEAD_TABLE" in message
+
+
+def test_missing_service_of_the_table_is_said(engine: Engine, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    variables = _over_dynamodb(engine, "any") | {"AWS_ENDPOINT_URL_DYNAMODB": f"http://{HOST}:{port}"}
+    message = _refusal(["serve"], tmp_path, variables)
+
+    assert "AWS_ENDPOINT_URL_DYNAMODB" in message
+
+
+def _over_dynamodb(engine: Engine, table: str) -> dict[str, str]:
+    return over(engine) | {"AWS_ENDPOINT_URL_DYNAMODB": engine.endpoint, "ROADSTEAD_TABLE": table}
+
+
+def test_two_servers_over_one_table_have_one_directory(engine: Engine, tmp_path: Path) -> None:
+    credentials = Credentials(engine.access_key, engine.secret_key)
+    make_table(dynamo_client(engine.region, engine.endpoint, credentials), "directory")
+    variables = _over_dynamodb(engine, "directory")
+    with (
+        started(["serve"], tmp_path / "one", variables) as one,
+        started(["serve"], tmp_path / "two", variables) as two,
+    ):
+        refused = one.ask("POST", "/v2/shared/app/blobs/uploads/")
+        made = two.ask(
+            "POST",
+            "/api/v2.0/projects",
+            two.admin | {"Content-Type": "application/json"},
+            b'{"project_name": "shared"}',
+        )
+        for blob in (CONFIG, LAYER):
+            push_blob(one, "shared/app", blob)
+        push_manifest(one, "shared/app", "v1", IMAGE)
+
+        assert (refused.status, made.status) == (403, 201)
+        assert two.ask("GET", "/v2/shared/app/manifests/v1").body == IMAGE
+        assert two.ask("GET", "/v2/shared/app/manifests/v1", {}).status == 401
+        assert two.ask("GET", "/api/v2.0/projects/library").status == 200
 
 
 def test_missing_credentials_are_said(engine: Engine, tmp_path: Path) -> None:
