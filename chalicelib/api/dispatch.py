@@ -76,7 +76,7 @@ def _handle(services: Services, request: Request) -> Response:
     if endpoint.action in (Action.PUSH, Action.DELETE):
         from chalicelib.api import guard  # noqa: PLC0415 - a pull has no use for it, and waits for imports
 
-        guard.check_change(services, repository)
+        guard.check_change(services, repository, grant.issued)
     return endpoint.handler(Call(services, request, repository, argument, grant))
 
 

@@ -2,22 +2,36 @@
 
 A token is good for its whole life, so a project may be deleted, or the registry be made read-only, after it was
 issued. Two reads of the directory tell, and only where something is pushed or deleted: a pull asks nobody.
+
+Invariant: a token changes nothing in a project that is younger: it was issued for an earlier one of that name.
 """
+
+from datetime import datetime
 
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository
 from chalicelib.services import Services
 from chalicelib.store.directory import configuration, projects
+from chalicelib.store.directory.projects import Project
 
 READ_ONLY = "The system is in read only mode. Any modification is prohibited."
+# Two instances of the registry do not have quite the same time.
+_SKEW_SECONDS = 5
 
 
-def check_change(services: Services, repository: Repository) -> None:
-    """Raise NAME_UNKNOWN where the repository is in no project, and DENIED where the registry is read-only."""
-    project = repository.name.partition("/")[0]
-    if projects.find(services.directory, project) is None:
-        raise RegistryError(ErrorCode.NAME_UNKNOWN, f"there is no project {project}: create it first")
+def check_change(services: Services, repository: Repository, issued: int) -> None:
+    """Raise NAME_UNKNOWN, UNAUTHORIZED or DENIED where nothing may change; `issued` is when the token was, or 0."""
+    name = repository.name.partition("/")[0]
+    project = projects.find(services.directory, name)
+    if project is None:
+        raise RegistryError(ErrorCode.NAME_UNKNOWN, f"there is no project {name}: create it first")
+    if issued and _is_younger(project, issued):
+        raise RegistryError(ErrorCode.UNAUTHORIZED, "the token is older than the project: log in again")
     check_not_read_only(services)
+
+
+def _is_younger(project: Project, issued: int) -> bool:
+    return datetime.fromisoformat(project.created).timestamp() > issued + _SKEW_SECONDS
 
 
 def check_not_read_only(services: Services) -> None:

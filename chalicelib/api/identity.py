@@ -14,13 +14,14 @@ from contextlib import suppress
 from dataclasses import replace
 from http.cookies import CookieError, SimpleCookie
 
-from chalicelib.api import passwords, tokens
+from chalicelib.api import passwords
 from chalicelib.api.http import Request
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.policy import access, people
 from chalicelib.policy.access import ANONYMOUS, Kind, Principal, Standing
 from chalicelib.policy.configuration import DEFAULTS
 from chalicelib.policy.rbac import Role
+from chalicelib.policy.robots import EVERY_PROJECT, RobotPermission
 from chalicelib.services import Services
 from chalicelib.store.directory import (
     SYSTEM,
@@ -46,29 +47,16 @@ _WRONG = "the user name or the password is wrong"
 
 
 def of_request(services: Services, request: Request) -> Principal:
-    """Return who makes a request of the API: by Basic credentials, a token or a session; raise UNAUTHORIZED."""
+    """Return who makes a request of the API: by Basic credentials or a session; raise UNAUTHORIZED.
+
+    The registry's tokens open nothing here: one for a pull would be its owner's whole account.
+    """
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        return of_bearer(services, credentials.strip())
+        raise RegistryError(ErrorCode.UNAUTHORIZED, "tokens are for pulls and pushes: use Basic authentication here")
     if scheme:
         return of_basic(services, request, scheme, credentials)
     return _of_session(services, request)
-
-
-def of_bearer(services: Services, token: str) -> Principal:
-    """Return whom one of our tokens was issued to, as the directory knows them now; raise UNAUTHORIZED."""
-    claimed = tokens.ring(services.settings.signing_keys).verify(token, services.now()).principal
-    if claimed.kind is Kind.USER:
-        user = users.by_id(services.directory, claimed.id)
-        if user and user.name == claimed.name:
-            return _principal(user)
-    if claimed.kind is Kind.ROBOT:
-        robot = robots.by_id(services.directory, claimed.id)
-        if robot and _may_work(services, robot):
-            return _of_robot(claimed.name, robot)
-    if claimed == ANONYMOUS:
-        return ANONYMOUS
-    raise RegistryError(ErrorCode.UNAUTHORIZED, "whoever got this token is not known any more: log in again")
 
 
 def of_basic(services: Services, request: Request, scheme: str, credentials: str) -> Principal:
@@ -154,7 +142,16 @@ def _robot_account(services: Services, _request: Request, name: str, secret: str
         return None
     if not passwords.check(name, robot.secret, secret) or not _may_work(services, robot):
         return None
-    return _of_robot(name, robot)
+    permissions = _live(services, robot)
+    return Principal(name, kind=Kind.ROBOT, id=robot.id, permissions=permissions, project_id=robot.project_id)
+
+
+def _live(services: Services, robot: Robot) -> tuple[RobotPermission, ...]:
+    """Return a robot account's permissions without those in projects that are not the ones they were given in."""
+    found = projects.named(services.directory, tuple(robot.projects))
+    ids = {project.name: project.id for project in found}
+    gone = {name for name, number in robot.projects.items() if ids.get(name) != number}
+    return tuple(permission for permission in robot.permissions if permission.namespace not in gone)
 
 
 def _find_robot(services: Services, name: str) -> Robot | None:
@@ -187,10 +184,6 @@ def _may_work(services: Services, robot: Robot) -> bool:
 
 def _principal(user: User) -> Principal:
     return Principal(user.name, user.administrator, Kind.USER, user.id)
-
-
-def _of_robot(name: str, robot: Robot) -> Principal:
-    return Principal(name, kind=Kind.ROBOT, id=robot.id, permissions=robot.permissions, project_id=robot.project_id)
 
 
 def _of_session(services: Services, request: Request) -> Principal:
@@ -268,21 +261,27 @@ def grant(services: Services, principal: Principal, resources: Iterable[str]) ->
 def visible_projects(services: Services, principal: Principal) -> tuple[Project, ...]:
     """Return the projects that a principal may see, in the order of their names."""
     directory = services.directory
-    if principal.administrator or (principal.kind is Kind.ROBOT and _everywhere(principal)):
+    if principal.administrator:
         return projects.every(directory)
     found = {project.id: project for project in projects.public(directory)}
+    if principal.kind is Kind.ROBOT:
+        found |= {project.id: project for project in _permitted(services, principal)}
     if principal.kind is Kind.USER:
         for number in members.projects_of(directory, [f"{members.Kind.USER}/{principal.id}"]):
             project = found.get(number) or projects.by_id(directory, number)
             if project:
                 found[number] = project
-    names = tuple(permission.namespace for permission in principal.permissions if permission.namespace != "/")
-    found |= {project.id: project for project in projects.named(directory, names)}
     return tuple(sorted(found.values(), key=lambda project: project.name))
 
 
-def _everywhere(principal: Principal) -> bool:
-    return any(permission.namespace == "*" for permission in principal.permissions)
+def _permitted(services: Services, robot: Principal) -> Iterable[Project]:
+    """Yield the projects in which a robot account may do anything at all."""
+    everywhere = any(permission.namespace == EVERY_PROJECT for permission in robot.permissions)
+    names = tuple(permission.namespace for permission in robot.permissions)
+    candidates = projects.every(services.directory) if everywhere else projects.named(services.directory, names)
+    for project in candidates:
+        if access.in_project(robot, Standing(project.name, public=False)):
+            yield project
 
 
 def is_robot_name(name: str) -> bool:

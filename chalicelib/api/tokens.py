@@ -103,7 +103,7 @@ def _grant(claims: Mapping[str, Any]) -> Grant:
     access = {
         f"{entry['type']}:{entry['name']}": frozenset(map(Action, entry["actions"])) for entry in claims["access"]
     }
-    return Grant(Principal(claims["sub"], claims["adm"], Kind(claims["kind"]), claims["uid"]), access)
+    return Grant(Principal(claims["sub"], claims["adm"], Kind(claims["kind"]), claims["uid"]), access, claims["iat"])
 
 
 def verify(keys: Mapping[str, VerifyKey], token: str, now: datetime) -> Grant:

@@ -100,10 +100,14 @@ def actions(permissions: frozenset[Permission]) -> frozenset[Action]:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a request may do: the principal and, for each resource, the actions."""
+    """What a request may do: the principal and, for each resource, the actions.
+
+    `issued` is when a token with it was made, in seconds since 1970, or 0 where rights were asked just now.
+    """
 
     principal: Principal = ANONYMOUS
     access: Mapping[str, frozenset[Action]] = field(default_factory=dict)
+    issued: int = field(default=0, compare=False)
 
     def allows(self, resource: str, action: Action) -> bool:
         """Tell whether the request may do `action` to `resource`."""

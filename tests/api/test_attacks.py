@@ -79,13 +79,89 @@ def test_scopes_are_computed_from_rights_whatever_is_asked(world: World) -> None
     assert granted(world.token({}, *asked)) == {}
 
 
-def test_a_registry_token_of_somebody_deleted_opens_no_api(world: World) -> None:
-    token = world.token(as_user("outsider"), f"repository:{PUBLIC}/app:pull")
-    assert world.api("GET", "/users/current", who=token).status == 200
-
-    world.api("DELETE", f"/users/{user_id(world, 'outsider')}")
+@pytest.mark.parametrize("who", ["admin", "guest"])
+def test_a_registry_token_opens_nothing_of_the_api(world: World, who: str) -> None:
+    token = world.token(world.admin if who == "admin" else as_user(who), f"repository:{PUBLIC}/app:pull")
 
     assert world.api("GET", "/users/current", who=token).status == 401
+    assert (
+        world.api("PUT", f"/users/{user_id(world, 'guest')}/sysadmin", {"sysadmin_flag": True}, who=token).status
+        == 401
+    )
+
+
+def test_a_token_of_a_project_that_was_made_anew_changes_nothing_in_the_new_one(world: World) -> None:
+    world.api("POST", "/projects", {"project_name": "brief"}, who=as_user("guest"))
+    token = world.token(as_user("guest"), "repository:brief/app:pull,push")
+    world.api("DELETE", "/projects/brief", who=as_user("guest"))
+    world.client.clock.advance(timedelta(minutes=1))
+    world.api("POST", "/projects", {"project_name": "brief"}, who=as_user("developer"))
+
+    answer = world.registry("POST", "/v2/brief/app/blobs/uploads/", who=token)
+
+    assert answer.status == 401
+    assert "older than the project" in messages(answer)
+
+
+@pytest.mark.parametrize("level", ["system", "project"])
+def test_a_robot_account_has_no_rights_in_a_project_made_anew_under_an_old_name(world: World, level: str) -> None:
+    world.api("POST", "/projects", {"project_name": "brief"}, who=as_user("guest"))
+    robot = world.robot("ci", "brief", [PULL, Permission("member", "create")], level)
+    assert granted(world.token(robot, "repository:brief/app:pull")) == {"repository:brief/app": ["pull"]}
+
+    world.api("DELETE", "/projects/brief", who=as_user("guest"))
+    world.api("POST", "/projects", {"project_name": "brief"}, who=as_user("developer"))
+
+    if level == "project":
+        assert world.registry("GET", "/service/token", who=robot).status == 401
+    else:
+        assert granted(world.token(robot, "repository:brief/app:pull")) == {}
+        assert world.api("POST", "/projects/brief/members", {"role_id": 1}, who=robot).status == 403
+
+
+def test_a_robot_account_whose_project_is_gone_can_still_be_switched_off(world: World) -> None:
+    world.api("POST", "/projects", {"project_name": "brief"})
+    world.robot("ci", "brief", [PULL])
+    world.api("DELETE", "/projects/brief")
+    robot = orjson.loads(world.api("GET", "/robots").body)[0]
+
+    assert world.api("PUT", f"/robots/{robot['id']}", {**robot, "disable": True}).status == 200
+    assert orjson.loads(world.api("GET", f"/robots/{robot['id']}").body)["disable"] is True
+
+
+def test_a_robot_account_sees_the_projects_in_which_it_may_do_something(world: World) -> None:
+    maker = world.robot("maker", "/", [Permission("robot", "create")])
+    access = [{"resource": "project", "action": "read", "effect": "deny"}]
+    permissions = [{"kind": "project", "namespace": "*", "access": access}]
+    body = {"name": "spy", "level": "system", "duration": 1, "permissions": permissions}
+
+    assert world.api("POST", "/robots", body, who=maker).status == 403
+    spy = orjson.loads(world.api("POST", "/robots", body).body)
+    seen = orjson.loads(world.api("GET", "/projects", who=basic(spy["name"], spy["secret"])).body)
+    assert {project["name"] for project in seen} == {PUBLIC, "library"}
+
+
+@pytest.mark.parametrize("effect", ["Deny", "x", {"x": 1}, 5])
+def test_an_effect_that_is_none_is_refused_and_not_taken_for_allow(world: World, effect: object) -> None:
+    access = [{"resource": "repository", "action": "push", "effect": effect}]
+    permissions = [{"kind": "project", "namespace": PRIVATE, "access": access}]
+    body = {"name": "ci", "level": "project", "duration": 1, "permissions": permissions}
+
+    assert world.api("POST", "/robots", body).status == 400
+
+
+def test_every_spelling_of_a_name_is_slowed_down_together(world: World) -> None:
+    spellings = ["admin", "ADMIN", "\uff41dmin", "\U0001d41admin", "\u24d0dmin", "a\uff44min", "ad\uff4din"] * 3
+    statuses = [world.registry("GET", "/service/token", who=basic(name, "Guess12345")).status for name in spellings]
+
+    assert 429 in statuses
+
+
+def test_a_project_whose_name_is_a_number_is_found_by_it(world: World) -> None:
+    world.api("POST", "/projects", {"project_name": "2024"}, who=as_user("guest"))
+
+    assert world.api("GET", "/projects/2024/repositories", who=as_user("guest")).status == 200
+    assert world.api("GET", "/projects/2024", who=as_user("guest"), x_is_resource_name="true").status == 200
 
 
 def test_rights_that_were_taken_away_are_gone_from_new_tokens_and_the_api_at_once(world: World) -> None:

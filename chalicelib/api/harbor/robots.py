@@ -37,7 +37,7 @@ from chalicelib.store.directory import SYSTEM, configuration, projects, robots
 from chalicelib.store.directory.projects import Project
 from chalicelib.store.directory.robots import NewRobot, Robot
 
-_SYSTEM_NAMESPACE = "/"
+_DENY = "deny"
 
 
 def list_robots(call: HarborCall) -> Response:
@@ -123,10 +123,11 @@ def create_robot(call: HarborCall) -> Response:
     project = _project_of(call, level, permissions)
     _check(call, project, "create")
     _check_permissions(call, level, permissions, project)
+    scope = _named_projects(call, permissions, {})
     secret = _secret(body)
     robot = robots.create(
         call.services.directory,
-        _new_robot(call, body, permissions, secret, project),
+        _new_robot(call, body, (permissions, scope), secret, project),
         project.entry.record.key if project else None,
     )
     name = _full_name(call, robot, project)
@@ -163,15 +164,22 @@ def _permission(given: object) -> RobotPermission:
     except ValueError as error:
         raise bad_request("the kind of a permission must be system or project") from error
     pairs = [
-        (Permission(typed(entry, "resource", str, ""), typed(entry, "action", str, "")), entry.get("effect"))
+        (Permission(typed(entry, "resource", str, ""), typed(entry, "action", str, "")), _effect(entry))
         for entry in entries
     ]
     return RobotPermission(
         kind=kind,
         namespace=typed(given, "namespace", str, ""),
-        access=frozenset(pair for pair, effect in pairs if effect != "deny"),
-        denied=frozenset(pair for pair, effect in pairs if effect == "deny"),
+        access=frozenset(pair for pair, effect in pairs if effect != _DENY),
+        denied=frozenset(pair for pair, effect in pairs if effect == _DENY),
     )
+
+
+def _effect(entry: Mapping[str, Any]) -> str:
+    effect: str = typed(entry, "effect", str, "")
+    if effect not in ("", "allow", _DENY):
+        raise bad_request(f"the effect of a permission is allow or {_DENY}")
+    return effect
 
 
 def _project_of(call: HarborCall, level: Level, permissions: tuple[RobotPermission, ...]) -> Project | None:
@@ -190,13 +198,25 @@ def _check_permissions(
         rules.check(level, permissions, project.name if project else "")
     except ValueError as error:
         raise bad_request(str(error)) from error
-    named = {permission.namespace for permission in permissions} - {_SYSTEM_NAMESPACE, "*"}
-    known = {found.name for found in projects.named(call.services.directory, tuple(sorted(named)))}
-    if named - known:
-        raise bad_request(f"there is no project {', '.join(sorted(named - known))}")
-    robot = call.principal.kind is Kind.ROBOT
-    if robot and not rules.covers(call.principal.permissions, permissions):
+    if call.principal.kind is not Kind.ROBOT:
+        return
+    # An entry that only denies would tell whether a project exists.
+    empty = any(not permission.access for permission in permissions)
+    if empty or not rules.covers(call.principal.permissions, permissions):
         raise HarborError(HarborCode.DENIED, "a robot account can only give permissions that it has itself")
+
+
+def _named_projects(
+    call: HarborCall, permissions: tuple[RobotPermission, ...], before: Mapping[str, int]
+) -> Mapping[str, int]:
+    """Return the ids of the projects that permissions name; those that were named before keep theirs."""
+    names = {permission.namespace for permission in permissions} - {rules.SYSTEM_NAMESPACE, rules.EVERY_PROJECT}
+    found = projects.named(call.services.directory, tuple(sorted(names - set(before))))
+    known = {name: number for name, number in before.items() if name in names}
+    known |= {project.name: project.id for project in found}
+    if names - set(known):
+        raise bad_request(f"there is no project {', '.join(sorted(names - set(known)))}")
+    return known
 
 
 def _secret(body: Mapping[str, Any]) -> str:
@@ -216,7 +236,7 @@ def _checked_secret(given: str) -> str:
 def _new_robot(
     call: HarborCall,
     body: Mapping[str, Any],
-    permissions: tuple[RobotPermission, ...],
+    rights: tuple[tuple[RobotPermission, ...], Mapping[str, int]],
     secret: str,
     project: Project | None,
 ) -> NewRobot:
@@ -237,7 +257,8 @@ def _new_robot(
         disabled=typed(body, "disable", bool, False),
         duration=duration,
         expires=expires,
-        permissions=permissions,
+        permissions=rights[0],
+        projects=rights[1],
         creator_type="robot" if call.principal.kind is Kind.ROBOT else "local",
         creator=call.principal.id,
     )
@@ -272,7 +293,9 @@ def update_robot(call: HarborCall) -> Response:
     body = call.body()
     _check_unchanged(call, robot, project, body)
     permissions = _permissions(body) if body.get("permissions") is not None else robot.permissions
-    _check_permissions(call, robot.level, permissions, project)
+    if permissions != robot.permissions:
+        _check_permissions(call, robot.level, permissions, project)
+    scope = _named_projects(call, permissions, robot.projects)
     duration = typed(body, "duration", int, robot.duration) or robot.duration
     created_at = int(datetime.fromisoformat(robot.created).timestamp())
     try:
@@ -286,6 +309,7 @@ def update_robot(call: HarborCall) -> Response:
         duration=duration,
         expires=expires,
         permissions=permissions,
+        projects=scope,
     )
     robots.update(call.services.directory, changed)
     replace(call, in_project=project).log("robot", "update", _full_name(call, robot, project))

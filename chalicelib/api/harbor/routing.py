@@ -31,7 +31,7 @@ from chalicelib.store.table import BusyError, RefusedError
 
 log = logging.getLogger(__name__)
 
-_PROJECT_PARAMETERS = ("project_name_or_id", "project_name")
+_NAME, _NAME_OR_ID = "project_name", "project_name_or_id"
 _SAFE = ("GET", "HEAD")
 # Whoever made the registry read-only must be able to end that.
 _WHILE_READ_ONLY = ("/configurations", "/c/login", "/c/userExists")
@@ -116,11 +116,12 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 def _project(services: Services, request: Request, parameters: Mapping[str, str]) -> Project | None:
-    text = next(parameters[name] for name in _PROJECT_PARAMETERS if name in parameters)
-    return find_project(services, request, text)
+    if _NAME in parameters:
+        return projects.find(services.directory, parameters[_NAME])
+    return _find_project(services, request, parameters[_NAME_OR_ID])
 
 
-def find_project(services: Services, request: Request, text: str) -> Project | None:
+def _find_project(services: Services, request: Request, text: str) -> Project | None:
     """Return the project with this id or name: digits are an id, unless the request says that they are a name."""
     is_name = request.headers.get("x-is-resource-name", "").lower() == "true"
     number = None if is_name else identifier(text)

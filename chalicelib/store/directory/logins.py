@@ -6,6 +6,7 @@ Invariant: a record here can only make a login wait; it never decides whether a 
 from dataclasses import asdict
 
 from chalicelib.policy import throttle
+from chalicelib.policy.people import lookup_key
 from chalicelib.policy.throttle import Failures
 from chalicelib.store.directory import Directory
 from chalicelib.store.table import Key, Put, Record
@@ -13,7 +14,7 @@ from chalicelib.store.table import Key, Put, Record
 
 def wait(directory: Directory, account: str, source: str) -> float:
     """Return for how many seconds a login of the account from the source may not be tried."""
-    keys = throttle.keys(account, source)
+    keys = _keys(account, source)
     found = directory.table.get_many([_key(keys.own), _key(keys.everywhere)])
     own, everywhere = (_failures(found.get(_key(key))) for key in keys)
     return throttle.wait(own, everywhere, _now(directory))
@@ -21,18 +22,23 @@ def wait(directory: Directory, account: str, source: str) -> float:
 
 def failed(directory: Directory, account: str, source: str) -> None:
     """Record a failed login."""
-    for key in throttle.keys(account, source):
+    for key in _keys(account, source):
         failures = _failures(directory.table.get(_key(key)))
         _write(directory, key, throttle.after_failure(failures, _now(directory)))
 
 
 def succeeded(directory: Directory, account: str, source: str) -> None:
     """Record a login that succeeded, where that changes anything."""
-    key = throttle.keys(account, source).own
+    key = _keys(account, source).own
     before = _failures(directory.table.get(_key(key)))
     after = throttle.after_success(before, _now(directory))
     if after != before:
         _write(directory, key, after)
+
+
+def _keys(account: str, source: str) -> throttle.Keys:
+    # Every spelling that names one user is one account here too: a guess in small capitals is a guess.
+    return throttle.keys(lookup_key(account), source)
 
 
 def _write(directory: Directory, key: str, failures: Failures) -> None:

@@ -3,6 +3,8 @@
 Invariants:
 * A robot's name is unique below its project, or below the system; both never change.
 * Only the hash of its secret is stored.
+* `projects` has the ids of the projects that its permissions name: in one that was made anew under an old name they
+  do not hold.
 * Its permissions are checked when they are written (`policy.robots.check`), and hold as written.
 """
 
@@ -34,6 +36,7 @@ class Robot:
     duration: int
     expires: int
     permissions: tuple[RobotPermission, ...]
+    projects: Mapping[str, int]
     creator_type: str
     creator: int
     created: str
@@ -58,6 +61,7 @@ class NewRobot:
     duration: int
     expires: int
     permissions: tuple[RobotPermission, ...]
+    projects: Mapping[str, int]
     creator_type: str
     creator: int
 
@@ -74,6 +78,7 @@ def create(directory: Directory, new: NewRobot, project: Key | None) -> Robot:
         "duration": new.duration,
         "expires": new.expires,
         "permissions": [_written(permission) for permission in new.permissions],
+        "projects": dict(new.projects),
         "creator_type": new.creator_type,
         "creator": new.creator,
         "created": now,
@@ -121,6 +126,7 @@ def update(directory: Directory, robot: Robot) -> None:
         "duration": robot.duration,
         "expires": robot.expires,
         "permissions": [_written(permission) for permission in robot.permissions],
+        "projects": dict(robot.projects),
         "updated": directory.time(),
     }
     ROBOTS.update(directory, robot.entry, document)
@@ -161,6 +167,7 @@ def _robot(entry: Entry) -> Robot:
         duration=document["duration"],
         expires=document["expires"],
         permissions=tuple(map(_read, document["permissions"])),
+        projects=document["projects"],
         creator_type=document["creator_type"],
         creator=document["creator"],
         created=document["created"],

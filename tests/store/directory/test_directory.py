@@ -45,7 +45,7 @@ def make_robot(directory: Directory, project: Project, name: str = "ci") -> Robo
     permission = RobotPermission(
         Level.PROJECT, project.name, frozenset({Permission("repository", "pull")}), frozenset()
     )
-    new = NewRobot(name, project.id, "", "hash", False, 30, -1, (permission,), "local", 1)
+    new = NewRobot(name, project.id, "", "hash", False, 30, -1, (permission,), {project.name: project.id}, "local", 1)
     return robots.create(directory, new, project.entry.record.key)
 
 
