@@ -23,7 +23,6 @@ from chalicelib.store.expressions import Json
 from chalicelib.store.signing import Credentials
 from chalicelib.store.table import (
     ANYHOW,
-    LARGEST_COMMIT,
     Add,
     BusyError,
     Change,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _BATCH = 100
+_HIGHEST_LIMIT = 2**31 - 1
 _CONNECTIONS = 64
 # A request is answered within milliseconds or lost; the caller has 29 seconds at most.
 _CONNECT_SECONDS, _READ_SECONDS, _REPETITIONS = 2, 5, 4
@@ -153,6 +153,8 @@ class DynamoTable:
 
     def get(self, key: Key) -> Record | None:
         """Return a record, or None."""
+        if not expressions.can_be(key):
+            return None
         with _errors("GetItem"):
             item = self._dynamo.get_item(TableName=self.name, Key=expressions.item_key(key), ConsistentRead=True).get(
                 "Item"
@@ -161,7 +163,7 @@ class DynamoTable:
 
     def get_many(self, keys: Iterable[Key]) -> Mapping[Key, Record]:
         """Return those of the records that exist."""
-        wanted = [expressions.item_key(key) for key in dict.fromkeys(keys)]
+        wanted = [expressions.item_key(key) for key in dict.fromkeys(keys) if expressions.can_be(key)]
         with _errors("BatchGetItem"):
             items = [item for at in range(0, len(wanted), _BATCH) for item in self._batch(wanted[at : at + _BATCH])]
         records = (expressions.record(item) for item in items if not expressions.expired(item, self._moment()))
@@ -194,15 +196,14 @@ class DynamoTable:
     def _skip(self, request: Json | None, count: int) -> Json | None:
         """Return the request for what follows the first `count` records, or None where nothing does."""
         while request and count > 0:
-            answer = self._dynamo.query(**request, Select="COUNT", Limit=count)
+            answer = self._dynamo.query(**request, Select="COUNT", Limit=min(count, _HIGHEST_LIMIT))
             count -= answer["Count"]
             request = _following(request, answer)
         return request
 
     def commit(self, *changes: Change) -> None:
         """Do up to `LARGEST_COMMIT` changes of different records; raise RefusedError or BusyError."""
-        if len({change.key for change in changes}) < len(changes) or len(changes) > LARGEST_COMMIT:
-            raise ValueError(f"a commit changes up to {LARGEST_COMMIT} different records")
+        expressions.check(changes)
         attempt = _Attempt(self.name, changes)
         for _ in self._attempts():
             now = self._moment()
@@ -215,6 +216,8 @@ class DynamoTable:
 
     def add(self, key: Key, amounts: Mapping[str, int]) -> None:
         """Add to counters of a record that is there, in haste: a lost request may count twice; absent is no error."""
+        if not expressions.can_be(key):
+            return
         change = Add(key, amounts)
         with _errors("UpdateItem"), suppress(self._dynamo.exceptions.ConditionalCheckFailedException):
             self._dynamo.update_item(**expressions.addition(self.name, change, self._moment()))

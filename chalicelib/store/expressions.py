@@ -2,23 +2,64 @@
 
 Invariants:
 * An item is `pk`, `sk`, `doc` (JSON), `etag`, counters as numbers under `n_` and their names, and `ttl`.
+* A key that no item can have (`can_be`) is not asked for: nothing is there. Writing it is an OSError.
 * DynamoDB removes an expired item hours later; until then every condition and every filter takes it for absent.
 * An update keeps the counters that an item has, so it is refused where the item has expired; `request` with `stale`
   then puts a whole item in its place, and is refused where the item has not.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
 import orjson
 
-from chalicelib.store.table import Add, Change, Check, Delete, If, Key, Put, Record, Slice
+from chalicelib.store.table import (
+    LARGEST_COMMIT,
+    Add,
+    Change,
+    Check,
+    Delete,
+    If,
+    Key,
+    Put,
+    Record,
+    Slice,
+)
 
 # What boto3 takes and gives: JSON in DynamoDB's own form.
 Json = dict[str, Any]
 
 _COUNTER = "n_"
+# In bytes of UTF-8.
+_LONGEST_PARTITION, _LONGEST_SORT = 2048, 1024
+
+
+def can_be(key: Key) -> bool:
+    """Tell whether a record can have this key."""
+    return 0 < _length(key.partition) <= _LONGEST_PARTITION and 0 < _length(key.sort) <= _LONGEST_SORT
+
+
+def _length(text: str) -> int:
+    """Return how long a text is in UTF-8, or 0 where UTF-8 cannot express it."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return 0
+
+
+def can_hold(partition: str, wanted: Slice) -> bool:
+    """Tell whether a record can be in a slice."""
+    return can_be(Key(partition, wanted.prefix or "any"))
+
+
+def check(changes: Sequence[Change]) -> None:
+    """Raise ValueError where these are no changes of one commit, OSError where a record cannot have a key."""
+    if len({change.key for change in changes}) < len(changes) or len(changes) > LARGEST_COMMIT:
+        raise ValueError(f"a commit changes up to {LARGEST_COMMIT} different records")
+    wrong = [change.key for change in changes if not can_be(change.key)]
+    if wrong:
+        raise OSError(f"no record can have the key {wrong[0]!r:.200}")
 
 
 def may_be_put(change: Change) -> bool:
@@ -171,6 +212,8 @@ def _limits(words: _Words, bounds: Mapping[str, int], comparison: str, sense: in
 
 def query(table: str, partition: str, wanted: Slice, now: int) -> Json | None:
     """Return the request for a slice from its beginning, or None where nothing can be in it."""
+    if not can_hold(partition, wanted):
+        return None
     words = _Words()
     keys = f"{words.name('pk')} = {words.value(partition)}"
     if wanted.prefix:

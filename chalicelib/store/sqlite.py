@@ -3,7 +3,8 @@
 Invariants:
 * A commit that was answered survives the end of the process, however it ends: it is in the write-ahead log. The
   log is not flushed to the disk each time, so the end of the machine may take the last moments with it.
-* Text compares by the bytes of its UTF-8, as in DynamoDB; what DynamoDB refuses to store is refused here.
+* Text compares by the bytes of its UTF-8, as in DynamoDB; what DynamoDB refuses to store is refused here
+  (`store.expressions`).
 * One connection behind one lock serves every thread. Other processes may have the file open too.
 """
 
@@ -18,8 +19,8 @@ from uuid import uuid4
 import orjson
 
 from chalicelib.oci.pages import Page
+from chalicelib.store import expressions
 from chalicelib.store.table import (
-    LARGEST_COMMIT,
     NO_COUNTERS,
     Add,
     BusyError,
@@ -107,6 +108,8 @@ class SqliteTable:
 
     def query(self, partition: str, wanted: Slice) -> Page[Record]:
         """Return a part of a partition in the order of sort keys, and whether more follows."""
+        if not expressions.can_hold(partition, wanted):
+            return Page((), False)
         bounds = dict(_bounds(wanted))
         tests = " AND ".join(("pk = ?", _LIVE, *bounds))
         statement = (
@@ -121,8 +124,7 @@ class SqliteTable:
 
     def commit(self, *changes: Change) -> None:
         """Do up to `LARGEST_COMMIT` changes of different records; raise RefusedError or BusyError."""
-        if len({change.key for change in changes}) < len(changes) or len(changes) > LARGEST_COMMIT:
-            raise ValueError(f"a commit changes up to {LARGEST_COMMIT} different records")
+        expressions.check(changes)
         with self._transaction() as database:
             records = [self._read(database, _LOOK, change.key) for change in changes]
             pairs = tuple(zip(changes, records, strict=True))
@@ -135,6 +137,8 @@ class SqliteTable:
 
     def add(self, key: Key, amounts: Mapping[str, int]) -> None:
         """Add to counters of a record that is there, in haste: a lost request may count twice; absent is no error."""
+        if not expressions.can_be(key):
+            return
         try:
             with suppress(RefusedError):
                 self.commit(Add(key, amounts))
@@ -142,6 +146,8 @@ class SqliteTable:
             raise OSError(str(error)) from error
 
     def _read(self, database: sqlite3.Connection, statement: str, key: Key) -> Record | None:
+        if not expressions.can_be(key):
+            return None
         row = database.execute(statement, (*key, self._now())).fetchone()
         return _Row(*row).record(key) if row else None
 

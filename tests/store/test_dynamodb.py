@@ -14,9 +14,10 @@ import orjson
 import pytest
 from mypy_boto3_dynamodb import DynamoDBClient
 
+from chalicelib.oci.pages import Page
 from chalicelib.store.dynamodb import DynamoTable, check_table, dynamo_client, make_table
 from chalicelib.store.signing import Credentials
-from chalicelib.store.table import ABSENT, ANYHOW, PRESENT, Add, BusyError, Change, Delete, Key, Put, Table
+from chalicelib.store.table import ABSENT, ANYHOW, PRESENT, Add, BusyError, Change, Delete, Key, Put, Slice, Table
 from tests.engines import Engine, ministack, moto
 from tests.engines.dynamodb_local import dynamodb_local
 from tests.engines.proxy import Phase, forwarding
@@ -262,6 +263,14 @@ def test_keys_that_are_left_over_for_ever_are_an_os_error() -> None:
         pytest.raises(OSError, match="again and again"),
     ):
         table.get_many([KEY])
+
+
+def test_a_page_far_behind_the_end_is_asked_for_with_a_number_that_dynamodb_takes() -> None:
+    script = Script([(200, {"Items": [], "Count": 0})])
+    with script.table() as table:
+        assert table.query("p", Slice(skip=10**11)) == Page((), False)
+
+    assert script.asked[0]["Limit"] == 2**31 - 1
 
 
 def test_a_service_that_is_not_there_is_an_os_error() -> None:
