@@ -12,7 +12,6 @@ import hmac
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from http.cookies import CookieError, SimpleCookie
 
 from chalicelib.api import passwords
 from chalicelib.api.http import Request
@@ -42,6 +41,8 @@ from chalicelib.store.table import RefusedError
 
 COOKIE = "sid"
 CSRF_HEADER = "x-harbor-csrf-token"
+# A portal that only looks whether something is new must not keep its user logged in.
+NO_RENEWAL_HEADER = "x-harbor-no-session-renewal"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _WRONG = "the user name or the password is wrong"
 
@@ -76,10 +77,7 @@ def of_basic(services: Services, request: Request, scheme: str, credentials: str
 def log_in(services: Services, request: Request, name: str, password: str) -> Principal:
     """Return whom a name and a password belong to; raise UNAUTHORIZED or TOOMANYREQUESTS."""
     directory = services.directory
-    wait = logins.wait(directory, name, request.source)
-    if wait > 0:
-        message = "too many failed logins: wait and try again"
-        raise RegistryError(ErrorCode.TOOMANYREQUESTS, message, headers={"Retry-After": str(int(wait) + 1)})
+    _check_wait(services, request, name)
     account = _robot_account if is_robot_name(name) else _user_account
     found = account(services, request, name, password)
     if found is None:
@@ -89,20 +87,33 @@ def log_in(services: Services, request: Request, name: str, password: str) -> Pr
     return found
 
 
+def _check_wait(services: Services, request: Request, name: str) -> None:
+    wait = logins.wait(services.directory, name, request.source)
+    if wait > 0:
+        message = "too many failed logins: wait and try again"
+        raise RegistryError(ErrorCode.TOOMANYREQUESTS, message, headers={"Retry-After": str(int(wait) + 1)})
+
+
+def check_own_password(services: Services, request: Request, user: User, password: str) -> None:
+    """Raise DENIED where this is not the password of the user who asks: guesses are slowed as at the login."""
+    _check_wait(services, request, user.name)
+    if not is_password(services, user, password):
+        logins.failed(services.directory, user.name, request.source)
+        raise RegistryError(ErrorCode.DENIED, "the old password is wrong")
+
+
 def _user_account(services: Services, request: Request, name: str, password: str) -> Principal | None:
     user = _find_user(services, name)
-    if user is None:
+    secret = user.cli_secret if user and not request.path.startswith(("/api/", "/c/")) else ""
+    # Tools that use the secret log in often, so it comes first, where there is one.
+    if user and secret and passwords.check(user.name, secret, password):
+        return _principal(user)
+    if user and is_password(services, user, password):
+        return _principal(user)
+    # What is wrong costs two checks, whether there is such a user, and whether there is a secret.
+    for _ in range((user is None) + (not secret)):
         passwords.spend(password)
-        return None
-    # The secret first: tools that use it log in often, and a generated one is checked in microseconds.
-    right = _is_cli_secret(request, user, password) or is_password(services, user, password)
-    return _principal(user) if right else None
-
-
-def _is_cli_secret(request: Request, user: User, secret: str) -> bool:
-    """Tell whether this is what a user's command-line tools log in with: to the registry, not to the API."""
-    elsewhere = request.path.startswith(("/api/", "/c/"))
-    return bool(user.cli_secret) and not elsewhere and passwords.check(user.name, user.cli_secret, secret)
+    return None
 
 
 def _find_user(services: Services, name: str) -> User | None:
@@ -193,20 +204,35 @@ def _of_session(services: Services, request: Request) -> Principal:
     user = users.by_id(services.directory, session.user_id) if session else None
     if session is None or user is None or not _still_holds(services, session, user):
         return ANONYMOUS
-    sent = request.headers.get(CSRF_HEADER, "").encode()
-    meant = any(hmac.compare_digest(sent, _csrf(key, secret)) for key in services.settings.signing_keys)
-    if request.method not in _SAFE and not meant:
+    if request.method not in _SAFE and not _is_meant(services, request, secret):
         raise RegistryError(ErrorCode.DENIED, "the CSRF token is missing or wrong: send X-Harbor-CSRF-Token")
+    if NO_RENEWAL_HEADER not in request.headers:
+        _prolong(services, secret, session)
     return _principal(user)
 
 
+def _is_meant(services: Services, request: Request, secret: str) -> bool:
+    sent = request.headers.get(CSRF_HEADER, "").encode()
+    return any(hmac.compare_digest(sent, _csrf(key, secret)) for key in services.settings.signing_keys)
+
+
+def _prolong(services: Services, secret: str, session: Session) -> None:
+    """Let a session that is used go on; written down only when half of its time is over."""
+    seconds = session_seconds(services)
+    if session.expires - services.now().timestamp() < seconds / 2:
+        sessions.prolong(services.directory, secret, session, seconds)
+
+
+def session_seconds(services: Services) -> int:
+    """Return how long a session lasts without a request."""
+    minutes = configuration.read(services.directory).get("session_timeout", DEFAULTS["session_timeout"])
+    return int(minutes) * 60
+
+
 def session_secret(request: Request) -> str:
-    """Return the session's secret that a request's cookie has, or ""."""
-    try:
-        cookies = SimpleCookie(request.headers.get("cookie", ""))
-    except CookieError:
-        return ""
-    return cookies[COOKIE].value if COOKIE in cookies else ""
+    """Return the session's secret that a request's cookie has, or "", whatever other cookies there are."""
+    pairs = (pair.strip().partition("=") for pair in request.headers.get("cookie", "").split(";"))
+    return next((value for name, _, value in pairs if name == COOKIE), "")
 
 
 def begin_session(services: Services, principal: Principal, seconds: int) -> str:
@@ -267,11 +293,15 @@ def visible_projects(services: Services, principal: Principal) -> tuple[Project,
     if principal.kind is Kind.ROBOT:
         found |= {project.id: project for project in _permitted(services, principal)}
     if principal.kind is Kind.USER:
-        for number in members.projects_of(directory, [f"{members.Kind.USER}/{principal.id}"]):
-            project = found.get(number) or projects.by_id(directory, number)
-            if project:
-                found[number] = project
+        found |= {project.id: project for project in _of_member(services, principal)}
     return tuple(sorted(found.values(), key=lambda project: project.name))
+
+
+def _of_member(services: Services, user: Principal) -> Iterable[Project]:
+    """Return the projects in which a user is a member, leaving out what another made anew under the name of one."""
+    held = {each.project: each.project_id for each in members.memberships(services.directory, f"u/{user.id}")}
+    found = projects.named(services.directory, tuple(held))
+    return [project for project in found if held[project.name] == project.id]
 
 
 def _permitted(services: Services, robot: Principal) -> Iterable[Project]:

@@ -20,12 +20,15 @@ import hmac
 import secrets
 import string
 import time
-from collections.abc import Callable
-from threading import Lock
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import BoundedSemaphore, Lock
 from typing import NewType
 
 from nacl.exceptions import InvalidkeyError
 from nacl.pwhash import argon2id
+
+from chalicelib.oci.errors import ErrorCode, RegistryError
 
 GeneratedSecret = NewType("GeneratedSecret", str)
 
@@ -39,6 +42,9 @@ _NOBODY = "$argon2id$v=19$m=19456,t=2,p=1$V1CLZW6ai8jSqGyssdoPeA$1MaZcFDKwpOvlUH
 _BLAKE = "$blake2b$"
 _PERSON = b"roadstead secret"
 _SALT_BYTES, _HASH_BYTES, _KEY_BYTES = 16, 32, 32
+# At most so many checks at a time, each with its memory, and so many requests that wait for one.
+_CORES = BoundedSemaphore(4)
+_QUEUE = BoundedSemaphore(64)
 _ALPHABET = string.ascii_letters + string.digits
 _SECRET_CHARACTERS = 32
 _MOST_REMEMBERED = 1024
@@ -55,10 +61,24 @@ def verify_password(stored: str, password: str) -> bool:
     """Tell whether a password is the one that `hash_password` stored; what is no such form fits none."""
     if not stored.startswith(_ARGON) or len(password) > LONGEST:
         return False
+    with _turn():
+        try:
+            return argon2id.verify(stored.encode(), _encoded(password))
+        except (InvalidkeyError, ValueError):
+            return False
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Wait for a core; raise TOOMANYREQUESTS where many wait already, so that strangers do not fill the memory."""
+    if not _QUEUE.acquire(blocking=False):
+        message = "too many logins at once: try again in a moment"
+        raise RegistryError(ErrorCode.TOOMANYREQUESTS, message, headers={"Retry-After": "1"})
     try:
-        return argon2id.verify(stored.encode(), _encoded(password))
-    except (InvalidkeyError, ValueError):
-        return False
+        with _CORES:
+            yield
+    finally:
+        _QUEUE.release()
 
 
 def needs_rehash(stored: str) -> bool:

@@ -32,7 +32,7 @@ def make_projects(services: Services, names: Iterable[str]) -> None:
     for name in names:
         new = NewProject(name, owner.id, owner.name, {"public": "false"}, {})
         with suppress(RefusedError):
-            projects.create(services.directory, new, lambda number: members.founding(number, owner))
+            projects.create(services.directory, new, members.founding(owner))
 
 
 @dataclass

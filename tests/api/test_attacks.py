@@ -9,7 +9,7 @@ import pytest
 from chalicelib.api.http import Response
 from chalicelib.oci.digests import Digest
 from chalicelib.policy.rbac import Permission
-from chalicelib.store.directory import projects, users
+from chalicelib.store.directory import members, projects, users
 from tests.api.asking import basic
 from tests.api.principals import API, CONFIG, IMAGE, PASSWORD, PRIVATE, PUBLIC, World, as_user, granted
 
@@ -458,3 +458,64 @@ def test_what_somebody_did_is_in_the_audit_log_of_the_project(world: World) -> N
     found = {(event["username"], event["operation"], event["resource"]) for event in events}
     assert ("maintainer", "delete", f"{PRIVATE}/app:v1") in found
     assert ("admin", "create", f"{PRIVATE}/app:v1") in found
+
+
+# What a reviewer found
+
+
+def test_a_project_that_was_deleted_costs_its_members_nothing(world: World) -> None:
+    guest = user_id(world, "guest")
+    for number in range(3):
+        world.api("POST", "/projects", {"project_name": f"trap{number}"}, who=as_user("outsider"))
+        member = {"role_id": 5, "member_user": {"user_id": guest}}
+        world.api("POST", f"/projects/trap{number}/members", member, who=as_user("outsider"))
+        assert world.api("DELETE", f"/projects/trap{number}", who=as_user("outsider")).status == 200
+
+    held = members.memberships(world.client.services.directory, f"u/{guest}")
+
+    assert {membership.project for membership in held} == {PRIVATE, PUBLIC}
+
+
+def test_a_session_gets_its_csrf_token_with_every_answer_and_may_log_in_again(world: World) -> None:
+    first = log_in(world, "guest", PASSWORD)
+    who = {**session(first), "cookie": f"a{{b=1; {session(first)['cookie']}; x"}
+
+    reloaded = world.api("GET", "/users/current", who=who)
+
+    assert reloaded.headers["X-Harbor-Csrf-Token"] == first.headers["X-Harbor-Csrf-Token"]
+    form = urlencode({"principal": "guest", "password": PASSWORD}).encode()
+    assert world.registry("POST", "/c/login", form, who=who).status == 200
+
+
+def test_a_session_that_is_used_goes_on_and_one_that_only_looks_does_not(world: World) -> None:
+    used, looking = (session(log_in(world, "guest", PASSWORD)) for _ in range(2))
+    for _ in range(4):
+        world.client.clock.advance(timedelta(minutes=40))
+        assert world.api("GET", "/users/current", who=used).status == 200
+        world.api("GET", "/users/current", who=looking, x_harbor_no_session_renewal="true")
+
+    assert world.api("GET", "/users/current", who=looking).status == 401
+
+
+def test_guesses_at_the_old_password_are_slowed_down(world: World) -> None:
+    path = f"/users/{user_id(world, 'guest')}/password"
+    who = session(log_in(world, "guest", PASSWORD))
+    token = world.api("GET", "/users/current", who=who).headers["X-Harbor-Csrf-Token"]
+    who = {**who, "x-harbor-csrf-token": token}
+    guesses = ({"old_password": f"Guess{number:05}", "new_password": "Another1234"} for number in range(20))
+
+    assert 429 in [world.api("PUT", path, guess, who=who).status for guess in guesses]
+
+
+def test_a_robot_account_that_may_only_make_tags_moves_none_back(world: World) -> None:
+    robot = world.robot("tagger", PRIVATE, [Permission("tag", "create")], "project")
+
+    assert world.api("POST", f"/projects/{PRIVATE}/repositories/app/tags/v1/undo", who=robot).status == 403
+
+
+def test_who_logged_in_is_in_the_audit_log_by_the_account_s_name(world: World) -> None:
+    log_in(world, "GUEST", PASSWORD)
+
+    events = orjson.loads(world.api("GET", "/auditlog-exts?q=operation=login").body)
+
+    assert [(event["username"], event["resource"]) for event in events] == [("guest", "guest")]

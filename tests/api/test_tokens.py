@@ -120,7 +120,7 @@ def _with_payload(claims: object) -> str:
 
 _HEADER = {"alg": "EdDSA", "kid": tokens.key_id(KEY.verify_key)}
 _MOMENT = int(START.timestamp())
-_TIMES = {"nbf": _MOMENT, "exp": _MOMENT + 60}
+_TIMES = {"iat": _MOMENT, "nbf": _MOMENT, "exp": _MOMENT + 60}
 _CLAIMS = {"iss": tokens.ISSUER, "sub": "a", "adm": False, "kind": "user", "uid": 7, **_TIMES, "access": []}
 _GOOD = _signed(_HEADER, _CLAIMS)
 

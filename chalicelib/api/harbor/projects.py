@@ -138,7 +138,7 @@ def create_project(call: HarborCall) -> Response:
     new = _new_project(call, name, body)
     _check_nothing_is_left(call, name)
     owner = Who(members.Kind.USER, new.owner_id, new.owner_name)
-    project = projects.create(call.services.directory, new, lambda number: members.founding(number, owner))
+    project = projects.create(call.services.directory, new, members.founding(owner))
     replace(call, in_project=project).log("project", "create", name)
     return created(call, project.id, name=name)
 
@@ -224,6 +224,7 @@ def delete_project(call: HarborCall) -> Response:
         raise HarborError(HarborCode.PRECONDITION, reason)
     empty = repositories.none_in(call.services.index, call.project.id)
     projects.delete(call.services.directory, call.project, empty)
+    members.clear(call.services.directory, call.project.id)
     call.log("project", "delete", call.project.name)
     return done()
 

@@ -10,7 +10,7 @@ Invariants:
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from urllib.parse import unquote
 
@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 _NAME, _NAME_OR_ID = "project_name", "project_name_or_id"
 _SAFE = ("GET", "HEAD")
 # Whoever made the registry read-only must be able to end that.
-_WHILE_READ_ONLY = ("/configurations", "/c/login", "/c/userExists")
+LOGIN_PATH = "/c/login"
+_WHILE_READ_ONLY = ("/configurations", LOGIN_PATH, "/c/userExists")
 _NO_PERMISSIONS: frozenset[Permission] = frozenset()
 
 
@@ -63,13 +64,23 @@ def handle(services: Services, request: Request) -> Response:
 
 def _handle(services: Services, request: Request) -> Response:
     endpoint, parameters = _route(request)
-    principal = identity.of_request(services, request)
+    principal = ANONYMOUS if endpoint.path == LOGIN_PATH else identity.of_request(services, request)
     project = _project(services, request, parameters) if endpoint.need.where is Where.PROJECT else None
     permissions = _permissions(services, principal, endpoint.need, project)
     _check(principal, endpoint.need, permissions, project)
     if request.method not in _SAFE and endpoint.path not in _WHILE_READ_ONLY:
         guard.check_not_read_only(services)
-    return endpoint.handler(HarborCall(services, request, principal, parameters, permissions, project))
+    answer = endpoint.handler(HarborCall(services, request, principal, parameters, permissions, project))
+    return _with_csrf_token(services, request, answer)
+
+
+def _with_csrf_token(services: Services, request: Request, answer: Response) -> Response:
+    """Return the answer with what the page of a session needs in order to change something."""
+    secret = identity.session_secret(request)
+    if not secret or identity.CSRF_HEADER.title() in answer.headers:
+        return answer
+    token = identity.csrf_token(services, secret)
+    return replace(answer, headers={identity.CSRF_HEADER.title(): token, **answer.headers})
 
 
 def _route(request: Request) -> tuple[HarborEndpoint, Mapping[str, str]]:

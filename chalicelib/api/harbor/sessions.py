@@ -5,14 +5,14 @@ Invariants:
 * The CSRF token comes with every answer to a session; what changes something must bring it along.
 """
 
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 from chalicelib.api import identity
 from chalicelib.api.harbor.calls import OPEN, SIGNED_IN, HarborCall, HarborEndpoint
 from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request
 from chalicelib.api.http import Response
-from chalicelib.policy import configuration as rules
-from chalicelib.store.directory import configuration, sessions, users
+from chalicelib.store.directory import sessions, users
 
 _LONGEST_FORM = 64 * 1024
 
@@ -22,10 +22,9 @@ def log_in(call: HarborCall) -> Response:
     form = _form(call)
     name, password = form.get("principal", [""])[0], form.get("password", [""])[0]
     principal = identity.log_in(call.services, call.request, name, password)
-    values = rules.with_defaults(configuration.read(call.services.directory))
-    seconds = int(values["session_timeout"]) * 60
+    seconds = identity.session_seconds(call.services)
     secret = identity.begin_session(call.services, principal, seconds)
-    call.log("user", "login", name)
+    replace(call, principal=principal).log("user", "login", principal.name)
     headers = {
         "Set-Cookie": _cookie(call, secret, seconds),
         identity.CSRF_HEADER.title(): identity.csrf_token(call.services, secret),
@@ -53,6 +52,7 @@ def log_out(call: HarborCall) -> Response:
     secret = identity.session_secret(call.request)
     if secret:
         sessions.end(call.services.directory, secret)
+        call.log("user", "logout", call.principal.name)
     return Response(200, {"Set-Cookie": _cookie(call, "", 0), "Content-Length": "0"})
 
 

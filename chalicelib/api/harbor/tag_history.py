@@ -1,6 +1,6 @@
 """What a tag named before, and the way back: ours, beside what Harbor has.
 
-Invariant: whoever may look at tags sees their history; going back is a push, and needs the right to make tags.
+Invariant: whoever may look at tags sees their history; going back is a push, and needs the right to push.
 """
 
 from typing import Any
@@ -68,5 +68,5 @@ def undo(call: HarborCall) -> Response:
 _TAG = "/projects/{project_name}/repositories/{repository_name}/tags/{tag_name}"
 ENDPOINTS: tuple[HarborEndpoint, ...] = (
     HarborEndpoint("GET", f"{_TAG}/history", in_project("tag", "list"), list_states),
-    HarborEndpoint("POST", f"{_TAG}/undo", in_project("tag", "create"), undo),
+    HarborEndpoint("POST", f"{_TAG}/undo", in_project("repository", "push"), undo),
 )

@@ -223,8 +223,8 @@ def set_password(call: HarborCall) -> Response:
     if not own:
         _check_rank(call, user)
     new, old = typed(body, "new_password", str, ""), typed(body, "old_password", str, "")
-    if own and not identity.is_password(call.services, user, old):
-        raise HarborError(HarborCode.FORBIDDEN, "the old password is wrong")
+    if own:
+        identity.check_own_password(call.services, call.request, user, old)
     try:
         people.check_password(new)
     except ValueError as error:

@@ -140,6 +140,10 @@ class Collection:
         """Return the change that moves the counter of a partition."""
         return Add(self._count_key(partition), {ENTRIES: amount}, ANYHOW)
 
+    def uncounted(self, partition: str) -> Delete:
+        """Return the change that removes the counter of a partition that goes as a whole."""
+        return Delete(self._count_key(partition))
+
     @staticmethod
     def _count_key(partition: str) -> Key:
         return Key(f"count/{partition}", "count")

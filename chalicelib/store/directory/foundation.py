@@ -25,5 +25,5 @@ def lay(directory: Directory) -> None:
     library = NewProject(LIBRARY, ADMINISTRATOR_ID, ADMINISTRATOR, {"public": "true"}, {})
     owner = Who(Kind.USER, ADMINISTRATOR_ID, ADMINISTRATOR)
     with suppress(RefusedError):
-        projects.create(directory, library, lambda number: members.founding(number, owner), fixed_id=_LIBRARY_ID)
+        projects.create(directory, library, members.founding(owner), fixed_id=_LIBRARY_ID)
     directory.table.commit(Put(_LAID, {}))

@@ -5,9 +5,10 @@ Invariants:
 * `memberships/` says the same as `members/`, from the side of the user or the group.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 
 from chalicelib.oci.pages import Page
 from chalicelib.policy.rbac import Role
@@ -17,6 +18,8 @@ from chalicelib.store.table import ABSENT, PRESENT, Change, Check, Delete, Key, 
 
 MEMBERS = Collection("member", "members", "the user or group is a member already")
 NO_PROJECT = "the project does not exist any more"
+# Each takes three changes of a commit, which has room for a hundred.
+_TOGETHER = 30
 
 
 class Kind(StrEnum):
@@ -51,27 +54,41 @@ class Member:
     entry: Entry
 
 
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A project in which somebody is a member, by its id and the name that it had then, and the role."""
+
+    project_id: int
+    project: str
+    role: Role
+
+
 def add(directory: Directory, project_id: int, project: Key, who: Who, role: Role) -> Member:
     """Make a member of a project that is at `project`; raise RefusedError."""
-    key = MEMBERS.key(project_id, who.key)
+    key, document = MEMBERS.key(project_id, who.key), _document(project_id, project.sort, who, role)
 
     def also(number: int) -> tuple[Change, ...]:
-        reverse = Put(_membership(who, project_id), {"id": number, "role": int(role)})
+        reverse = Put(_membership(who, project_id), {**document, "id": number})
         return (reverse, Check(project, PRESENT, NO_PROJECT))
 
-    return _member(MEMBERS.create(directory, key, _document(project_id, who, role), also))
+    return _member(MEMBERS.create(directory, key, document, also))
 
 
-def founding(project_id: int, who: Who) -> tuple[Change, ...]:
-    """Return the changes that make the first member of a project, its administrator, together with the project."""
-    key, role = MEMBERS.key(project_id, who.key), Role.PROJECT_ADMIN
+def founding(who: Who) -> Callable[[int, str], tuple[Change, ...]]:
+    """Return what makes the first member of a project, its administrator, together with the project."""
+    return partial(_founding, who)
+
+
+def _founding(who: Who, project_id: int, project: str) -> tuple[Change, ...]:
+    key = MEMBERS.key(project_id, who.key)
+    document = {**_document(project_id, project, who, Role.PROJECT_ADMIN), "id": project_id}
     # Members draw their ids below 2^31, and so do projects: one that is taken is refused like the project's own.
     pointer = Put(MEMBERS.pointer(project_id), {"partition": key.partition, "sort": key.sort}, ABSENT, ID_TAKEN)
     return (
-        Put(key, {**_document(project_id, who, role), "id": project_id}),
+        Put(key, document),
         pointer,
         MEMBERS.counted(key.partition, 1),
-        Put(_membership(who, project_id), {"id": project_id, "role": int(role)}),
+        Put(_membership(who, project_id), document),
     )
 
 
@@ -81,20 +98,16 @@ def roles(directory: Directory, project_id: int, whos: Iterable[str]) -> frozens
     return frozenset(Role(record.document["role"]) for record in directory.table.get_many(keys).values())
 
 
-def projects_of(directory: Directory, whos: Iterable[str]) -> Mapping[int, frozenset[Role]]:
-    """Return the projects in which any of these is a member, by id, with the roles there."""
-    found: dict[int, frozenset[Role]] = {}
-    for who in whos:
-        wanted = Slice()
-        while True:
-            page = directory.table.query(f"memberships/{who}", wanted)
-            for record in page.entries:
-                number = int(record.key.sort)
-                found[number] = found.get(number, frozenset()) | {Role(record.document["role"])}
-            if not page.more:
-                break
-            wanted = replace(wanted, after=page.entries[-1].key.sort)
-    return found
+def memberships(directory: Directory, who: str) -> Iterator[Membership]:
+    """Yield the projects in which a user or a group is a member; one that was deleted may still be among them."""
+    wanted = Slice()
+    while True:
+        page = directory.table.query(f"memberships/{who}", wanted)
+        for record in page.entries:
+            yield Membership(int(record.key.sort), record.document["project"], Role(record.document["role"]))
+        if not page.more:
+            return
+        wanted = replace(wanted, after=page.entries[-1].key.sort)
 
 
 def find(directory: Directory, project_id: int, number: int) -> Member | None:
@@ -116,9 +129,8 @@ def every(directory: Directory, project_id: int) -> tuple[Member, ...]:
 
 def set_role(directory: Directory, member: Member, role: Role) -> None:
     """Give a member another role; raise RefusedError where it changed meanwhile."""
-    document = _document(member.project_id, member.who, role)
-    reverse = Put(_membership(member.who, member.project_id), {"id": member.id, "role": int(role)})
-    MEMBERS.update(directory, member.entry, document, reverse)
+    document = {**member.entry.document, "role": int(role)}
+    MEMBERS.update(directory, member.entry, document, Put(_membership(member.who, member.project_id), document))
 
 
 def remove(directory: Directory, member: Member) -> None:
@@ -127,20 +139,34 @@ def remove(directory: Directory, member: Member) -> None:
 
 
 def forget(directory: Directory, who: str) -> None:
-    """Remove a user or a group that was deleted from every project."""
-    for project_id in projects_of(directory, [who]):
-        entry = MEMBERS.find(directory, MEMBERS.key(project_id, who))
+    """Remove a user or a group that was deleted from every project; may be done again where it was cut off."""
+    for membership in tuple(memberships(directory, who)):
+        entry = MEMBERS.find(directory, MEMBERS.key(membership.project_id, who))
         if entry:
             remove(directory, _member(entry))
+
+
+def clear(directory: Directory, project_id: int) -> None:
+    """Remove all members of a project that was deleted; may be done again where it was cut off."""
+    found = every(directory, project_id)
+    for start in range(0, len(found), _TOGETHER):
+        changes = [change for member in found[start : start + _TOGETHER] for change in _gone(member)]
+        directory.table.commit(*changes, MEMBERS.uncounted(f"members/{project_id}"))
+
+
+def _gone(member: Member) -> tuple[Change, ...]:
+    reverse = _membership(member.who, member.project_id)
+    return (Delete(member.entry.record.key), Delete(MEMBERS.pointer(member.id)), Delete(reverse))
 
 
 def _membership(who: Who, project_id: int) -> Key:
     return Key(f"memberships/{who.key}", str(project_id))
 
 
-def _document(project_id: int, who: Who, role: Role) -> dict[str, object]:
+def _document(project_id: int, project: str, who: Who, role: Role) -> dict[str, object]:
     return {
         "project_id": project_id,
+        "project": project,
         "kind": str(who.kind),
         "entity_id": who.id,
         "name": who.name,

@@ -55,9 +55,9 @@ class NewProject:
 
 
 def create(
-    directory: Directory, new: NewProject, owner: Callable[[int], Iterable[Change]], *, fixed_id: int = 0
+    directory: Directory, new: NewProject, owner: Callable[[int, str], Iterable[Change]], *, fixed_id: int = 0
 ) -> Project:
-    """Make a project and its first member, as `owner` makes it of the project's id; raise RefusedError."""
+    """Make a project and its first member, as `owner` makes it of its id and name; raise RefusedError."""
     now = directory.time()
     document = {
         "name": new.name,
@@ -73,7 +73,7 @@ def create(
     key = PROJECTS.key("", new.name)
 
     def also(number: int) -> Iterable[Change]:
-        yield from owner(number)
+        yield from owner(number, new.name)
         if new.metadata.get("public") == "true":
             yield Put(_public(new.name), {"id": number})
 
@@ -144,7 +144,7 @@ def update(directory: Directory, project: Project) -> None:
 def delete(directory: Directory, project: Project, empty: Check) -> None:
     """Delete a project if the check `empty` holds; raise RefusedError.
 
-    Its members, robots and labels stay as records that nothing leads to any more: ids are not used again soon.
+    Its robots and labels stay as records that nothing leads to any more; its members are `members.clear`'s business.
     """
     PROJECTS.delete(directory, project.entry, Delete(_public(project.name)), empty)
 

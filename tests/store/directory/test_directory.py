@@ -22,7 +22,7 @@ from chalicelib.store.directory import (
     users,
 )
 from chalicelib.store.directory.audit import ALL, Event
-from chalicelib.store.directory.members import Kind, Who
+from chalicelib.store.directory.members import Kind, Membership, Who
 from chalicelib.store.directory.projects import NewProject, Project
 from chalicelib.store.directory.robots import NewRobot, Robot
 from chalicelib.store.directory.users import EMAIL_TAKEN, NewUser
@@ -35,7 +35,7 @@ ALICE = Who(Kind.USER, 7, "alice")
 
 def make_project(directory: Directory, name: str = "web", *, public: bool = False) -> Project:
     new = NewProject(name, ALICE.id, ALICE.name, {"public": str(public).lower()}, {})
-    projects.create(directory, new, lambda number: members.founding(number, ALICE))
+    projects.create(directory, new, members.founding(ALICE))
     found = projects.find(directory, name)
     assert found is not None
     return found
@@ -62,7 +62,8 @@ def test_who_makes_a_project_is_its_administrator(directory: Directory) -> None:
 
     assert members.roles(directory, project.id, [ALICE.key]) == {Role.PROJECT_ADMIN}
     assert [member.who for member in members.every(directory, project.id)] == [ALICE]
-    assert members.projects_of(directory, [ALICE.key]) == {project.id: {Role.PROJECT_ADMIN}}
+    found = tuple(members.memberships(directory, ALICE.key))
+    assert found == (Membership(project.id, "web", Role.PROJECT_ADMIN),)
 
 
 def test_a_name_is_taken_once(directory: Directory) -> None:
@@ -280,3 +281,18 @@ def test_the_foundation_is_laid_once_and_what_was_deleted_stays_away(directory: 
     foundation.lay(directory)
 
     assert projects.find(directory, "library") is None
+
+
+def test_a_project_that_was_deleted_leaves_nobody_a_member(directory: Directory) -> None:
+    project = make_project(directory)
+    people = [Who(Kind.USER, number, f"user{number}") for number in range(100, 170)]
+    for who in people:
+        members.add(directory, project.id, project.entry.record.key, who, Role.GUEST)
+
+    projects.delete(directory, project, EMPTY)
+    members.clear(directory, project.id)
+    members.clear(directory, project.id)
+
+    assert members.every(directory, project.id) == ()
+    for who in (ALICE, *people):
+        assert tuple(members.memberships(directory, who.key)) == ()
