@@ -65,10 +65,10 @@ def _matching(
 ) -> Iterator[tuple[RepositoryRecord, Artifact]]:
     """Yield the listed artifacts of a repository that meet all conditions, newest first."""
     tags = conditions.get(_TAGS, "")
-    others = {name: value for name, value in conditions.items() if name != _TAGS}
+    meets_others = listing.meets({name: value for name, value in conditions.items() if name != _TAGS})
     has_tags = _tag_test(index, home, tags)
     for found in artifacts.scan(index, home):
-        if has_tags(found) and listing.matches(others, _fields(home, found)):
+        if has_tags(found) and meets_others(_fields(home, found)):
             yield home, found
 
 
@@ -78,8 +78,8 @@ def _tag_test(index: Index, home: RepositoryRecord, value: str) -> Callable[[Art
         return lambda found: bool(found.tags) or not value
     if value == _NONE:
         return lambda found: not found.tags
-    names = {"tag": value}
-    digests = {digest for tag, digest in artifacts.tag_names(index, home) if listing.matches(names, {"tag": tag})}
+    meets = listing.meets({"tag": value})
+    digests = {digest for tag, digest in artifacts.tag_names(index, home) if meets({"tag": tag})}
     return lambda found: found.digest in digests
 
 

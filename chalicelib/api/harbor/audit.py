@@ -57,7 +57,8 @@ def _listed(call: HarborCall, scope: int | str, shape: Shape) -> Response:
         part = Slice(limit=wanted.size, skip=(wanted.page - 1) * wanted.size, backwards=True)
         entries = [shape(logged) for logged in audit.page(directory, scope, part).entries]
         return listing.answered(call, wanted, entries, audit.count(directory, scope))
-    found = audit.scan(directory, scope, lambda logged: listing.matches(wanted.conditions, _extended(logged)))
+    meets = listing.meets(wanted.conditions)
+    found = audit.scan(directory, scope, lambda logged: meets(_extended(logged)))
     chosen, total = listing.select(
         listing.Listing(wanted.page, wanted.size, {}, wanted.order), [shape(logged) for logged in found]
     )

@@ -4,14 +4,16 @@ Invariants:
 * A list in its natural order, without conditions, is read a page at a time. With conditions or another order all of
   it is read, then filtered and sorted; what one principal may see of a list is small.
 * X-Total-Count counts what matches, not what the page has. Link leads to the pages before and after.
+* What a stranger may ask for is bounded: so many conditions and orders, and each looks at an entry once.
 
 `q` is a list of conditions with commas between: `k=v` exact, `k=~v` contains, `k=[min~max]` range, `k={a b}` one of,
 `k=(a b)` all of.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -26,10 +28,14 @@ LARGEST_PAGE = 100
 _DEFAULT_PAGE = 10
 _LARGEST_NUMBER = 10**9
 _LONGEST_QUERY = 4096
-# A comma inside brackets separates nothing.
-_SEPARATOR = re.compile(r",(?![^\[\](){}]*[\])}])")
+_MOST_CONDITIONS, _MOST_ORDERS = 16, 8
+# A comma between brackets separates nothing; a bracket without its other half is a character like others.
+_PIECE = re.compile(r"[\[({][^\[\](){}]*[\])}]|,|[^,\[({]+|[\[({]")
+# As many digits as ids have, and the sizes of all there is.
+_WHOLE = re.compile(r"-?[0-9]{1,30}", re.ASCII)
 
 Matcher = Callable[[Any], bool]
+Test = Callable[[Mapping[str, Any]], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,46 +79,76 @@ def _number(request: Request, name: str, default: int, largest: int) -> int:
 
 
 def _conditions(text: str) -> dict[str, str]:
+    """Return the conditions of `q` by field; of several for one field, however it is spelled, the last one holds."""
     if len(text) > _LONGEST_QUERY:
         raise bad_request(f"q has at most {_LONGEST_QUERY} characters")
-    conditions: dict[str, str] = {}
-    for part in _SEPARATOR.split(text) if text else ():
+    conditions: dict[str, tuple[str, str]] = {}
+    for part in _parts(text) if text else ():
         name, equals, value = part.partition("=")
         if not (equals and name.strip()):
             raise bad_request(f"q has no condition in {part!r}: write field=value, field=~part, field=[from~to] ...")
-        conditions[name.strip()] = value
-    return conditions
+        conditions[field_name(name)] = name.strip(), value
+    if len(conditions) > _MOST_CONDITIONS:
+        raise bad_request(f"q has at most {_MOST_CONDITIONS} conditions")
+    return dict(conditions.values())
+
+
+def _parts(text: str) -> Iterator[str]:
+    part = ""
+    for piece in _PIECE.findall(text):
+        if piece == ",":
+            yield part
+            part = ""
+        else:
+            part += piece
+    yield part
 
 
 def _order(text: str) -> tuple[tuple[str, bool], ...]:
     names = [name.strip() for name in text.split(",") if name.strip()]
+    if len(names) > _MOST_ORDERS:
+        raise bad_request(f"sort has at most {_MOST_ORDERS} fields")
     return tuple((name.removeprefix("-"), name.startswith("-")) for name in names)
 
 
-def matches(conditions: Mapping[str, str], document: Mapping[str, Any]) -> bool:
-    """Tell whether a document meets all conditions. A field that it does not have meets none."""
-    return all(_matcher(value)(_field(document, name)) for name, value in conditions.items())
+@lru_cache(maxsize=1024)
+def field_name(name: str) -> str:
+    """Return what all spellings of a field's name have in common: `ProjectID` and `project_id` are one."""
+    return name.strip().replace("_", "").lower()
+
+
+def meets(conditions: Mapping[str, str]) -> Test:
+    """Return the test whether a document meets all conditions. A field that it does not have meets none."""
+    matchers = [(name, _matcher(value)) for name, value in conditions.items()]
+
+    def test(document: Mapping[str, Any]) -> bool:
+        fields = ((_field(document, name), matcher) for name, matcher in matchers)
+        return all(field is not None and matcher(field) for field, matcher in fields)
+
+    return test
 
 
 def _field(document: Mapping[str, Any], name: str) -> Any:
-    """Return a field by its name, however it is spelled: `ProjectID` and `project_id` are one."""
-    wanted = name.replace("_", "").lower()
-    return next((value for key, value in document.items() if key.replace("_", "").lower() == wanted), None)
+    wanted = field_name(name)
+    return next((value for key, value in document.items() if field_name(key) == wanted), None)
 
 
 def _matcher(value: str) -> Matcher:
-    if value.startswith("~"):
-        return lambda field: value[1:].lower() in _text(field).lower()
-    if value.startswith("[") and value.endswith("]"):
-        low, _, high = value[1:-1].partition("~")
-        return lambda field: field is not None and _at_least(field, low) and _at_most(field, high)
-    if value.startswith("{") and value.endswith("}"):
-        choices = _words(value[1:-1])
+    first, inner, last = value[:1], value[1:-1], value[1:][-1:]
+    if first == "~":
+        part = value[1:].lower()
+        return lambda field: part in _text(field).lower()
+    if first + last == "[]":
+        low, _, high = (bound.strip("\"' ") for bound in inner.partition("~"))
+        return lambda field: (not low or _in_order(low, field)) and (not high or _in_order(field, high))
+    if first + last == "{}":
+        choices = _words(inner)
         return lambda field: _text(field) in choices
-    if value.startswith("(") and value.endswith(")"):
-        wanted = _words(value[1:-1])
+    if first + last == "()":
+        wanted = _words(inner)
         return lambda field: wanted <= set(map(_text, field if isinstance(field, list | tuple) else [field]))
-    return lambda field: field is not None and _text(field) == value.strip("\"'")
+    exact = value.strip("\"'")
+    return lambda field: _text(field) == exact
 
 
 def _words(text: str) -> set[str]:
@@ -125,25 +161,18 @@ def _text(field: Any) -> str:
     return "" if field is None else str(field)
 
 
-def _at_least(field: Any, low: str) -> bool:
-    return not low.strip() or _comparable(field, low) >= _comparable(low, low)
-
-
-def _at_most(field: Any, high: str) -> bool:
-    return not high.strip() or _comparable(field, high) <= _comparable(high, high)
-
-
-def _comparable(value: Any, bound: str) -> Any:
-    """Return numbers as numbers where the bound is one, and times in one spelling."""
-    text = _text(value).strip("\"' ")
-    if bound.strip().lstrip("-").isdecimal() and text.lstrip("-").isdecimal():
-        return int(text)
-    return text.replace(" ", "T")
+def _in_order(low: Any, high: Any) -> bool:
+    """Tell whether one is at most the other: as numbers where both are, else as texts."""
+    left, right = _text(low), _text(high)
+    if _WHOLE.fullmatch(left) and _WHOLE.fullmatch(right):
+        return int(left) <= int(right)
+    # Times have two spellings.
+    return left.replace(" ", "T") <= right.replace(" ", "T")
 
 
 def select(listing: Listing, documents: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], int]:
     """Return the page of the documents that match, in the order wanted, and how many match."""
-    found = [document for document in documents if matches(listing.conditions, document)]
+    found = list(filter(meets(listing.conditions), documents))
     for name, descending in reversed(listing.order):
         found.sort(key=lambda document: _rank(_field(document, name)), reverse=descending)
     start = (listing.page - 1) * listing.size
