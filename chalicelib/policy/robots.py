@@ -26,6 +26,9 @@ LONGEST_DURATION = 2**31 - 1
 _DAY = 24 * 60 * 60
 
 LONGEST_NAME = 255
+# In characters; and so much that a robot account fits into a record, whatever it is given.
+LONGEST_DESCRIPTION = 1024
+MOST_NAMESPACES, MOST_PERMISSIONS = 100, 5000
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*", re.ASCII)
 
 
@@ -110,10 +113,18 @@ def check(level: Level, permissions: Iterable[RobotPermission], project: str) ->
     entries = tuple(permissions)
     if not entries:
         raise ValueError("a robot account needs at least one permission")
+    _check_size(entries)
     if level is Level.PROJECT:
         _check_of_project(entries, project)
     for entry in entries:
         _check_entry(entry)
+
+
+def _check_size(entries: tuple[RobotPermission, ...]) -> None:
+    if len(entries) > MOST_NAMESPACES:
+        raise ValueError(f"a robot account has permissions in at most {MOST_NAMESPACES} namespaces")
+    if sum(len(entry.access) + len(entry.denied) for entry in entries) > MOST_PERMISSIONS:
+        raise ValueError(f"a robot account has at most {MOST_PERMISSIONS} permissions")
 
 
 def _check_of_project(entries: tuple[RobotPermission, ...], project: str) -> None:
@@ -170,6 +181,13 @@ def check_name(name: str) -> str:
             "separated by single . _ or -"
         )
     return name
+
+
+def check_description(text: str) -> str:
+    """Return what a robot account is said to be for; raise ValueError."""
+    if len(text) > LONGEST_DESCRIPTION:
+        raise ValueError(f"the description of a robot account has at most {LONGEST_DESCRIPTION} characters")
+    return text
 
 
 def full_name(prefix: str, level: Level, project: str, name: str) -> str:

@@ -1,7 +1,8 @@
 """Labels of the system (scope g) and of projects (scope p).
 
 Invariant: what a caller may do to a label follows from its scope: the system's permissions for g, or the project's.
-Labels of the system can be seen by everybody who is logged in: projects use them.
+Labels of the system can be seen by everybody who is logged in: projects use them. Whoever may not do it to a label is
+not told whether the label or its project exists; administrators are.
 """
 
 import re
@@ -37,12 +38,11 @@ _GLOBAL, _PROJECT = "g", "p"
 def list_labels(call: HarborCall) -> Response:
     """List the labels of the system (`scope=g`), or of a project (`scope=p&project_id=1`)."""
     request, wanted = call.request, listing.parse(call.request)
-    scope = request.parameter("scope") or wanted.conditions.get("scope", "")
-    number = request.parameter("project_id") or wanted.conditions.get("project_id", "0")
-    project_id = _scope(scope, number)
+    conditions = {listing.field_name(name): value for name, value in wanted.conditions.items()}
+    scope, number = conditions.pop("scope", ""), conditions.pop("projectid", "0")
+    project_id = _scope(request.parameter("scope") or scope, request.parameter("project_id") or number)
     _check(call, project_id, "list")
     part = request.parameter("name")
-    conditions = {name: value for name, value in wanted.conditions.items() if name not in ("scope", "project_id")}
     wanted = replace(wanted, conditions={**conditions, "name": f"~{part}"} if part else conditions)
     if wanted.natural:
         page = labels.page(call.services.directory, project_id, wanted.slice)
@@ -92,11 +92,14 @@ def _check(call: HarborCall, project_id: int, action: str) -> None:
         )
     elif action in ("list", "read") and call.principal != ANONYMOUS:
         return
-    if Permission("label", action) in allowed:
-        return
+    if Permission("label", action) not in allowed:
+        raise _refusal(call, action)
+
+
+def _refusal(call: HarborCall, action: str) -> HarborError:
     if call.principal == ANONYMOUS:
-        raise HarborError(HarborCode.UNAUTHORIZED, "log in first")
-    raise HarborError(HarborCode.FORBIDDEN, f"you may not do this: it needs label:{action}")
+        return HarborError(HarborCode.UNAUTHORIZED, "log in first")
+    return HarborError(HarborCode.FORBIDDEN, f"you may not do this: it needs label:{action}")
 
 
 def create_label(call: HarborCall) -> Response:
@@ -130,7 +133,7 @@ def _log(call: HarborCall, label: Label, operation: str) -> None:
 def _label(call: HarborCall, action: str) -> Label:
     label = labels.by_id(call.services.directory, call.number("label_id"))
     if label is None:
-        raise not_found("label")
+        raise not_found("label") if call.principal.administrator else _refusal(call, action)
     _check(call, label.project_id, action)
     return label
 

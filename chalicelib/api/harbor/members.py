@@ -10,6 +10,7 @@ from chalicelib.api.harbor import listing
 from chalicelib.api.harbor.calls import HarborCall, HarborEndpoint, answer, created, done, in_project, typed
 from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, not_found
 from chalicelib.api.http import Response
+from chalicelib.policy import people
 from chalicelib.policy.access import Kind as PrincipalKind
 from chalicelib.policy.rbac import Role
 from chalicelib.store.directory import groups, members, users
@@ -85,14 +86,22 @@ def _group(call: HarborCall, given: Mapping[str, Any]) -> Who:
     return Who(Kind.GROUP, group.id, group.name)
 
 
-def _named_group(call: HarborCall, given: Mapping[str, Any]) -> Group | None:
+def _named_group(call: HarborCall, given: Mapping[str, Any]) -> Group:
     """Return the group with this name or DN; one that is not known yet is made, as in Harbor."""
     name, dn = typed(given, "group_name", str, ""), typed(given, "ldap_group_dn", str, "")
     kind = typed(given, "group_type", int, LDAP)
-    found = groups.find(call.services.directory, name, kind, dn)
-    if found is None and not (dn if kind == LDAP else name):
+    if not (dn if kind == LDAP else name):
         raise bad_request("name the group: id, group_name with group_type, or ldap_group_dn")
-    return found or groups.create(call.services.directory, name or dn, kind, dn)
+    found = groups.find(call.services.directory, name, kind, dn)
+    return found or groups.create(call.services.directory, *_checked_group(name or dn, kind, dn))
+
+
+def _checked_group(name: str, kind: int, dn: str) -> tuple[str, int, str]:
+    try:
+        people.check_group(name, kind, dn)
+    except ValueError as error:
+        raise bad_request(str(error)) from error
+    return name, kind, dn
 
 
 def get_member(call: HarborCall) -> Response:

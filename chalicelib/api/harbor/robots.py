@@ -4,7 +4,7 @@ Invariants:
 * A secret is shown once: when it is made.
 * A robot account that makes or changes another gives away nothing that it does not have itself.
 * Robot accounts of a project are the business of who may manage robots there; those of the system, of who may in
-  the system.
+  the system. Others are not told whether the project or the robot account exists.
 """
 
 from collections.abc import Mapping
@@ -43,9 +43,8 @@ _DENY = "deny"
 def list_robots(call: HarborCall) -> Response:
     """List the robot accounts of the system, or of the project that `q` names (Level=project,ProjectID=1)."""
     wanted = listing.parse(call.request)
-    conditions = {name.replace("_", "").lower(): value for name, value in wanted.conditions.items()}
+    conditions = {listing.field_name(name): value for name, value in wanted.conditions.items()}
     project = _project_of_list(call, conditions)
-    _check(call, project, "list")
     rest = {name: value for name, value in conditions.items() if name not in ("level", "projectid")}
     wanted = replace(wanted, conditions=rest)
     scope, directory = project.id if project else SYSTEM, call.services.directory
@@ -58,19 +57,21 @@ def list_robots(call: HarborCall) -> Response:
 
 
 def _project_of_list(call: HarborCall, conditions: Mapping[str, str]) -> Project | None:
+    """Return the project whose robot accounts are wanted, if the caller may list them, or None for the system's."""
     if conditions.get("level", Level.SYSTEM) != Level.PROJECT:
+        _check(call, None, "list")
         return None
     number = identifier(conditions.get("projectid", ""))
     if number is None:
         raise bad_request("q must name the project too: Level=project,ProjectID=<id>")
-    return _project(call, projects.by_id(call.services.directory, number))
+    return _project(call, projects.by_id(call.services.directory, number), "list")
 
 
-def _project(call: HarborCall, project: Project | None) -> Project:
+def _project(call: HarborCall, project: Project | None, action: str) -> Project:
+    """Return the project if the caller may do this to its robot accounts; only administrators learn of none."""
     if project is None:
-        if call.principal.administrator:
-            raise not_found("project")
-        raise HarborError(HarborCode.FORBIDDEN, "you may not manage robot accounts there")
+        raise not_found("project") if call.principal.administrator else _refusal(action)
+    _check(call, project, action)
     return project
 
 
@@ -80,7 +81,11 @@ def _check(call: HarborCall, project: Project | None, action: str) -> None:
     if project:
         allowed = access.in_project(call.principal, identity.standing(call.services, call.principal, project))
     if Permission("robot", action) not in allowed:
-        raise HarborError(HarborCode.FORBIDDEN, f"you may not do this: it needs robot:{action}")
+        raise _refusal(action)
+
+
+def _refusal(action: str) -> HarborError:
+    return HarborError(HarborCode.FORBIDDEN, f"you may not do this: it needs robot:{action}")
 
 
 def _shown(call: HarborCall, robot: Robot, project: Project | None) -> dict[str, Any]:
@@ -121,7 +126,6 @@ def create_robot(call: HarborCall) -> Response:
     permissions = _permissions(body)
     level = _level(body)
     project = _project_of(call, level, permissions)
-    _check(call, project, "create")
     _check_permissions(call, level, permissions, project)
     scope = _named_projects(call, permissions, {})
     secret = _secret(body)
@@ -183,12 +187,13 @@ def _effect(entry: Mapping[str, Any]) -> str:
 
 
 def _project_of(call: HarborCall, level: Level, permissions: tuple[RobotPermission, ...]) -> Project | None:
-    """Return the project that a robot account belongs to: the one that its only permission names."""
+    """Return the project that a new robot account belongs to: the one that its only permission names."""
     if level is Level.SYSTEM:
+        _check(call, None, "create")
         return None
     if len(permissions) != 1:
         raise bad_request("a robot account of a project has permissions in that project, as one entry")
-    return _project(call, projects.find(call.services.directory, permissions[0].namespace))
+    return _project(call, projects.find(call.services.directory, permissions[0].namespace), "create")
 
 
 def _check_permissions(
@@ -246,13 +251,14 @@ def _new_robot(
     duration = typed(body, "duration", int, default) or default
     try:
         name = rules.check_name(typed(body, "name", str, ""))
+        description = rules.check_description(typed(body, "description", str, ""))
         expires = rules.expires_at(int(call.services.now().timestamp()), duration)
     except ValueError as error:
         raise bad_request(str(error)) from error
     return NewRobot(
         name=name,
         project_id=project.id if project else SYSTEM,
-        description=typed(body, "description", str, ""),
+        description=description,
         secret=_hashed(secret, chosen=bool(body.get("secret"))),
         disabled=typed(body, "disable", bool, False),
         duration=duration,
@@ -271,11 +277,10 @@ def _hashed(secret: str, *, chosen: bool) -> str:
 def _robot(call: HarborCall, action: str) -> tuple[Robot, Project | None]:
     """Return the robot account of the path and its project, if the caller may do this to it."""
     robot = robots.by_id(call.services.directory, call.number("robot_id"))
-    if robot is None:
+    number = robot.project_id if robot else SYSTEM
+    project = projects.by_id(call.services.directory, number) if number else None
+    if robot is None or (number and project is None):
         _check(call, None, action)
-        raise not_found("robot account")
-    project = projects.by_id(call.services.directory, robot.project_id) if robot.project_id else None
-    if robot.project_id and project is None:
         raise not_found("robot account")
     _check(call, project, action)
     return robot, project
@@ -298,13 +303,15 @@ def update_robot(call: HarborCall) -> Response:
     scope = _named_projects(call, permissions, robot.projects)
     duration = typed(body, "duration", int, robot.duration) or robot.duration
     created_at = int(datetime.fromisoformat(robot.created).timestamp())
+    description = typed(body, "description", str, robot.description)
     try:
+        rules.check_description(description if description != robot.description else "")
         expires = rules.expires_at(created_at, duration) if duration != robot.duration else robot.expires
     except ValueError as error:
         raise bad_request(str(error)) from error
     changed = replace(
         robot,
-        description=typed(body, "description", str, robot.description),
+        description=description,
         disabled=typed(body, "disable", bool, robot.disabled),
         duration=duration,
         expires=expires,
