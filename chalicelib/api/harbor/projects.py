@@ -161,7 +161,7 @@ def _new_project(call: HarborCall, name: str, body: Mapping[str, Any]) -> NewPro
     except ValueError as error:
         raise bad_request(str(error)) from error
     if typed(body, "public", bool, False):
-        metadata["public"] = "true"
+        metadata.setdefault("public", "true")
     if body.get("storage_limit") is not None and not call.principal.administrator:
         limit = _default_limit(call)
     if typed(body, "registry_id", int, 0):
