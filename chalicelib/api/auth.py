@@ -96,7 +96,7 @@ def token(call: Call) -> Response:
         principal = identity.of_basic(services, request, scheme, credentials)
         scopes = list(request.query.get("scope", ()))
     grant = identity.grant(services, principal, access.resources(scopes)[:MOST_SCOPES])
-    seconds, now = identity.token_seconds(services), services.now()
+    seconds, now = identity.token_seconds(services, principal), services.now()
     issued = tokens.ring(services.settings.signing_keys).issue(grant, now, seconds)
     # Some clients read the one name and some the other.
     return json_response(

@@ -154,7 +154,14 @@ def _robot_account(services: Services, _request: Request, name: str, secret: str
     if not passwords.check(name, robot.secret, secret) or not _may_work(services, robot):
         return None
     permissions = _live(services, robot)
-    return Principal(name, kind=Kind.ROBOT, id=robot.id, permissions=permissions, project_id=robot.project_id)
+    return Principal(
+        name,
+        kind=Kind.ROBOT,
+        id=robot.id,
+        permissions=permissions,
+        project_id=robot.project_id,
+        expires=max(robot.expires, 0),
+    )
 
 
 def _live(services: Services, robot: Robot) -> tuple[RobotPermission, ...]:
@@ -162,7 +169,11 @@ def _live(services: Services, robot: Robot) -> tuple[RobotPermission, ...]:
     found = projects.named(services.directory, tuple(robot.projects))
     ids = {project.name: project.id for project in found}
     gone = {name for name, number in robot.projects.items() if ids.get(name) != number}
-    return tuple(permission for permission in robot.permissions if permission.namespace not in gone)
+    # What is denied by name stays so: who was kept out of a project is kept out of one made anew.
+    return tuple(
+        replace(permission, access=frozenset()) if permission.namespace in gone else permission
+        for permission in robot.permissions
+    )
 
 
 def _find_robot(services: Services, name: str) -> Robot | None:
@@ -182,10 +193,11 @@ def robot_prefix(services: Services) -> str:
     return str(changed.get("robot_name_prefix", DEFAULTS["robot_name_prefix"]))
 
 
-def token_seconds(services: Services) -> int:
-    """Return how long new tokens are good for."""
+def token_seconds(services: Services, principal: Principal = ANONYMOUS) -> int:
+    """Return how long new tokens are good for: not longer than whom they are issued to."""
     minutes = configuration.read(services.directory).get("token_expiration", DEFAULTS["token_expiration"])
-    return int(minutes) * 60
+    left = principal.expires - int(services.now().timestamp()) if principal.expires else int(minutes) * 60
+    return max(1, min(int(minutes) * 60, left))
 
 
 def _may_work(services: Services, robot: Robot) -> bool:

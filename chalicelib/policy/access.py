@@ -51,7 +51,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever makes a request; `permissions` are a robot account's, `project_id` where it belongs (0: the system)."""
+    """Whoever makes a request.
+
+    Of a robot account: its permissions, the project where it belongs (0: the system), and when it expires in seconds
+    since 1970 (0: never).
+    """
 
     name: str
     administrator: bool = False
@@ -59,6 +63,7 @@ class Principal:
     id: int = 0
     permissions: tuple[RobotPermission, ...] = ()
     project_id: int = 0
+    expires: int = 0
 
 
 ANONYMOUS = Principal("", kind=Kind.ANONYMOUS)

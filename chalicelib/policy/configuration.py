@@ -23,7 +23,8 @@ from chalicelib.policy.robots import LONGEST_DURATION, NEVER
 LONGEST_TEXT = 4096
 LONGEST_CERTIFICATE = 32 * 1024
 LONGEST_PREFIX = 64
-A_YEAR = 365 * 24 * 60
+A_DAY = 24 * 60
+A_YEAR = 365 * A_DAY
 _LAYOUT = frozenset("\n\r\t")
 
 AUTH_MODE = "auth_mode"
@@ -69,6 +70,8 @@ def _text_of(longest: int) -> Callable[[object], str]:
 
 _text, _certificate = _text_of(LONGEST_TEXT), _text_of(LONGEST_CERTIFICATE)
 _minutes, _depth = _whole(1, A_YEAR), _whole(0, 2)
+# Rights that are taken away, and names that are free again, wait for the last token.
+_token_minutes = _whole(1, A_DAY)
 
 
 def _one_of(*choices: str) -> Callable[[object], str]:
@@ -143,7 +146,7 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType({
     "project_creation_restriction":        Setting("everyone", _one_of("everyone", "adminonly")),
     "read_only":                           Setting(False, _flag),
     "self_registration":                   Setting(False, _flag),
-    "token_expiration":                    Setting(30, _minutes),
+    "token_expiration":                    Setting(30, _token_minutes),
     "robot_token_duration":                Setting(30, _days),
     "robot_name_prefix":                   Setting("robot$", _prefix),
     "notification_enable":                 Setting(True, _flag),

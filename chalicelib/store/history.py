@@ -10,7 +10,7 @@ Invariants:
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 
@@ -24,6 +24,7 @@ from chalicelib.store.objects import Object, Version
 
 # Each version is a request.
 LONGEST = 51
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,15 @@ class _Named:
     digest: Digest | None
 
 
-def history(content: Content, repository: Repository, tag: Tag) -> tuple[TagState, ...]:
-    """Return the states of a tag that S3 still has, of its last `LONGEST` versions, the newest first.
+def history(content: Content, repository: Repository, tag: Tag, since: datetime = _EVER) -> tuple[TagState, ...]:
+    """Return the states of a tag that S3 still has, of its last `LONGEST` versions since a moment, the newest first.
 
     Raise MANIFEST_UNKNOWN where there are none.
     """
-    versions = content.objects.versions(layout.tag(repository, tag))[:LONGEST]
+    # S3 knows no part of a second.
+    begun = since.replace(microsecond=0)
+    every = content.objects.versions(layout.tag(repository, tag))
+    versions = [version for version in every if version.modified >= begun][:LONGEST]
     found = content.together(partial(_named, content, layout.tag(repository, tag)), versions)
     states = tuple(_states(named for named in found if named))
     if not states:
@@ -77,12 +81,12 @@ def _states(found: Iterable[_Named]) -> Iterable[TagState]:
         yield TagState(digest, first.modified, newest.size, newest.deleted, newest.latest, newest.id)
 
 
-def undo(content: Content, repository: Repository, tag: Tag, version: str = "") -> Digest:
+def undo(content: Content, repository: Repository, tag: Tag, version: str = "", since: datetime = _EVER) -> Digest:
     """Let a tag name again what it named before, or in the state of a version; return the digest.
 
     Raise MANIFEST_UNKNOWN where there is no such state, or what its manifest refers to is gone.
     """
-    state = _target(history(content, repository, tag), tag, version)
+    state = _target(history(content, repository, tag, since), tag, version)
     if state.current and state.digest:
         return state.digest
     found = content.objects.get(layout.tag(repository, tag), state.version)

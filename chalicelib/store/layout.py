@@ -123,6 +123,11 @@ def referrer(repository: Repository, subject: Digest, digest: Digest) -> str:
     return f"{referrers(repository, subject)}{digest.algorithm}-{digest.hex}"
 
 
+def of_project(name: str) -> tuple[str, str, str]:
+    """Return the prefixes of all that a project's repositories have; copies of what the first has come last."""
+    return (f"{REPOSITORIES}{name}/", f"{CATALOG}{name}!", f"{HISTORY}{REPOSITORIES}{name}/")
+
+
 def _root(repository: Repository) -> str:
     return f"{REPOSITORIES}{repository.name}/"
 

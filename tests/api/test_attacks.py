@@ -95,7 +95,7 @@ def test_a_token_of_a_project_that_was_made_anew_changes_nothing_in_the_new_one(
     token = world.token(as_user("guest"), "repository:brief/app:pull,push")
     world.api("DELETE", "/projects/brief", who=as_user("guest"))
     world.client.clock.advance(timedelta(minutes=1))
-    world.api("POST", "/projects", {"project_name": "brief"}, who=as_user("developer"))
+    world.api("POST", "/projects", {"project_name": "brief"}, who=as_user("guest"))
 
     answer = world.registry("POST", "/v2/brief/app/blobs/uploads/", who=token)
 
@@ -110,7 +110,7 @@ def test_a_robot_account_has_no_rights_in_a_project_made_anew_under_an_old_name(
     assert granted(world.token(robot, "repository:brief/app:pull")) == {"repository:brief/app": ["pull"]}
 
     world.api("DELETE", "/projects/brief", who=as_user("guest"))
-    world.api("POST", "/projects", {"project_name": "brief"}, who=as_user("developer"))
+    world.api("POST", "/projects", {"project_name": "brief"})
 
     if level == "project":
         assert world.registry("GET", "/service/token", who=robot).status == 401
@@ -519,3 +519,73 @@ def test_who_logged_in_is_in_the_audit_log_by_the_account_s_name(world: World) -
     events = orjson.loads(world.api("GET", "/auditlog-exts?q=operation=login").body)
 
     assert [(event["username"], event["resource"]) for event in events] == [("guest", "guest")]
+
+
+def deleted(world: World, name: str) -> None:
+    """Let the guest have a project with an image for a while."""
+    assert world.api("POST", "/projects", {"project_name": name}, who=as_user("guest")).status == 201
+    world.push(f"{name}/app")
+    assert world.api("DELETE", f"/projects/{name}/repositories/app").status == 200
+    assert world.api("DELETE", f"/projects/{name}", who=as_user("guest")).status == 200
+
+
+def test_the_name_of_a_deleted_project_is_kept_for_who_deleted_it_until_its_tokens_are_over(world: World) -> None:
+    deleted(world, "brief")
+    body = {"project_name": "brief"}
+
+    refused = world.api("POST", "/projects", body, who=as_user("developer"))
+    assert refused.status == 409
+    assert "free again at" in messages(refused)
+    assert world.api("POST", "/projects", body, who=as_user("guest")).status == 201
+    assert world.api("DELETE", "/projects/brief", who=as_user("guest")).status == 200
+    world.client.clock.advance(timedelta(minutes=32))
+    assert world.api("POST", "/projects", body, who=as_user("developer")).status == 201
+
+
+@pytest.mark.parametrize("maker", ["guest", "admin", "developer"])
+def test_nothing_of_a_deleted_project_is_had_by_making_one_of_its_name(world: World, maker: str) -> None:
+    deleted(world, "brief")
+    world.client.clock.advance(timedelta(hours=1))
+    who = world.admin if maker == "admin" else as_user(maker)
+    assert world.api("POST", "/projects", {"project_name": "brief"}, who=who).status == 201
+
+    assert world.registry("GET", f"/v2/brief/app/blobs/{CONFIG_DIGEST}", who=who).status == 404
+    assert world.registry("GET", f"/v2/brief/app/manifests/{Digest.of(IMAGE)}", who=who).status == 404
+    assert world.api("GET", "/projects/brief/repositories/app/tags/v1/history", who=who).status == 404
+    assert world.api("POST", "/projects/brief/repositories/app/tags/v1/undo", who=who).status == 404
+
+
+def test_what_is_denied_by_name_stays_denied_in_a_project_made_anew(world: World) -> None:
+    world.api("POST", "/projects", {"project_name": "closed"})
+    permissions = [
+        {"kind": "project", "namespace": "*", "access": [{"resource": "repository", "action": "pull"}]},
+        {
+            "kind": "project",
+            "namespace": "closed",
+            "access": [{"resource": "repository", "action": "pull", "effect": "deny"}],
+        },
+    ]
+    body = {"name": "wide", "level": "system", "duration": 1, "permissions": permissions}
+    made = orjson.loads(world.api("POST", "/robots", body).body)
+    robot = basic(made["name"], made["secret"])
+    assert granted(world.token(robot, "repository:closed/app:pull")) == {}
+
+    world.api("DELETE", "/projects/closed")
+    world.api("POST", "/projects", {"project_name": "closed"})
+
+    assert granted(world.token(robot, "repository:closed/app:pull", f"repository:{PRIVATE}/app:pull")) == {
+        f"repository:{PRIVATE}/app": ["pull"]
+    }
+
+
+def test_a_token_ends_with_the_robot_account(world: World) -> None:
+    world.api("PUT", "/configurations", {"token_expiration": 1440})
+    access = [{"resource": "repository", "action": "pull"}]
+    permissions = [{"kind": "project", "namespace": PRIVATE, "access": access}]
+    body = {"name": "short", "level": "project", "duration": 1, "permissions": permissions}
+    made = orjson.loads(world.api("POST", "/robots", body).body)
+    world.client.clock.advance(timedelta(hours=23))
+
+    answer = world.registry("GET", "/service/token", who=basic(made["name"], made["secret"]))
+
+    assert orjson.loads(answer.body)["expires_in"] == 3600

@@ -5,6 +5,7 @@ Invariants:
 * `Need.SIGNED_IN` and `Need.OPEN` mark calls that everybody may make and that answer according to who asks.
 """
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from chalicelib.services import Services
 from chalicelib.store.directory import audit
 from chalicelib.store.directory.audit import Event
 from chalicelib.store.directory.projects import Project
+
+log = logging.getLogger(__name__)
 
 PREFIX = "/api/v2.0"
 LARGEST_BODY = 1 << 20
@@ -102,10 +105,13 @@ class HarborCall:
         return document
 
     def log(self, resource_type: str, operation: str, resource: str, description: str = "") -> None:
-        """Write an audit event about what this call did."""
+        """Write an audit event about what this call did, which is done whether that succeeds or not."""
         project_id = self.in_project.id if self.in_project else 0
         event = Event(self.principal.name, resource, resource_type, operation, description, True, project_id)
-        audit.log(self.services.directory, [event])
+        try:
+            audit.log(self.services.directory, [event])
+        except Exception:
+            log.exception("request %s: the audit log lacks %s", self.request.id, event)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,15 @@
 
 Invariants:
 * Who makes a project is its administrator. A robot makes one for the administrator of the registry.
-* A project is made only where no repositories of an earlier one of that name are left, unless by an administrator;
-  and deleted only when neither the index nor the bucket knows a repository of it.
+* A project is deleted only when neither the index nor the bucket knows a repository of it, and takes along what else
+  it left in the bucket.
+* Nobody gets what was somebody else's by making a project of the same name: after a deletion the name is kept for who
+  deleted it, until every token of the old project is over, and as long as anything is left. Administrators may.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.api import identity
@@ -25,15 +28,16 @@ from chalicelib.api.harbor.calls import (
 )
 from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, not_found
 from chalicelib.api.http import Response
+from chalicelib.api.tokens import LEEWAY
 from chalicelib.oci.pages import PageRequest
 from chalicelib.policy import projects as rules
 from chalicelib.policy import rbac
 from chalicelib.policy.access import Kind
 from chalicelib.policy.rbac import Permission, Role
-from chalicelib.store import manifests
+from chalicelib.store import manifests, remains
 from chalicelib.store.directory import configuration, members, projects, users
 from chalicelib.store.directory.members import Who
-from chalicelib.store.directory.projects import NewProject, Project
+from chalicelib.store.directory.projects import NewProject, Project, Reservation
 from chalicelib.store.index import repositories
 
 _CREATE = Permission("project", "create")
@@ -136,7 +140,7 @@ def create_project(call: HarborCall) -> Response:
     body = call.body()
     name = typed(body, "project_name", str, "")
     new = _new_project(call, name, body)
-    _check_nothing_is_left(call, name)
+    _check_name_is_free(call, name)
     owner = Who(members.Kind.USER, new.owner_id, new.owner_name)
     project = projects.create(call.services.directory, new, members.founding(owner))
     replace(call, in_project=project).log("project", "create", name)
@@ -181,15 +185,26 @@ def _owner(call: HarborCall) -> tuple[int, str]:
     return users.ADMINISTRATOR_ID, users.ADMINISTRATOR
 
 
-def _check_nothing_is_left(call: HarborCall, name: str) -> None:
-    """Raise CONFLICT where somebody would get the content of a project that was deleted."""
-    if not call.principal.administrator and _holds_content(call, name):
+def _check_name_is_free(call: HarborCall, name: str) -> None:
+    """Raise CONFLICT where somebody would get what belonged to a project that was deleted, or its tokens' holders."""
+    if call.principal.administrator:
+        return
+    reserved = projects.reserved(call.services.directory, name)
+    if reserved and reserved.maker != _maker(call):
+        until = datetime.fromtimestamp(reserved.seconds, UTC).isoformat(timespec="seconds")
+        message = f"a project {name} was deleted a short time ago: its name is free again at {until}"
+        raise HarborError(HarborCode.CONFLICT, message)
+    if remains.are_left(call.services.content, name):
         message = f"repositories of an earlier project {name} are left: an administrator may create it"
         raise HarborError(HarborCode.CONFLICT, message)
 
 
-def _holds_content(call: HarborCall, name: str) -> bool:
-    """Tell whether the bucket knows repositories below a project's name."""
+def _maker(call: HarborCall) -> str:
+    return f"{call.principal.kind}/{call.principal.id}"
+
+
+def _is_in_catalog(call: HarborCall, name: str) -> bool:
+    """Tell whether the bucket lists repositories below a project's name."""
     page = manifests.catalog(call.services.content, PageRequest(1, f"{name}/"))
     return any(entry.startswith(f"{name}/") for entry in page.entries)
 
@@ -223,8 +238,10 @@ def delete_project(call: HarborCall) -> Response:
     if reason:
         raise HarborError(HarborCode.PRECONDITION, reason)
     empty = repositories.none_in(call.services.index, call.project.id)
-    projects.delete(call.services.directory, call.project, empty)
+    reserved = Reservation(_maker(call), identity.token_seconds(call.services) + LEEWAY)
+    projects.delete(call.services.directory, call.project, empty, reserved)
     members.clear(call.services.directory, call.project.id)
+    remains.remove(call.services.content, call.project.name)
     call.log("project", "delete", call.project.name)
     return done()
 
@@ -233,7 +250,7 @@ def _why_kept(call: HarborCall) -> str:
     count = repositories.count(call.services.index, call.project.id)
     if count:
         return f"the project {call.project.name} holds {count} repositories: delete them first"
-    if _holds_content(call, call.project.name):
+    if _is_in_catalog(call, call.project.name):
         return "the bucket holds repositories of the project that the index lacks: run reindex, then delete them"
     return ""
 

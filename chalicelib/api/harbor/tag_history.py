@@ -3,6 +3,7 @@
 Invariant: whoever may look at tags sees their history; going back is a push, and needs the right to push.
 """
 
+from datetime import datetime
 from typing import Any
 
 from chalicelib.api import indexing
@@ -21,11 +22,16 @@ def list_states(call: HarborCall) -> Response:
     """List what a tag named, the newest first, as far back as the bucket keeps versions."""
     wanted, repository = listing.parse(call.request), repositories.named(call)
     try:
-        states = history.history(call.services.content, repository, _tag(call))
+        states = history.history(call.services.content, repository, _tag(call), _since(call))
     except RegistryError as error:
         raise _plain(error) from error
     chosen, total = listing.select(wanted, [_shown(state) for state in states])
     return listing.answered(call, wanted, chosen, total)
+
+
+def _since(call: HarborCall) -> datetime:
+    """Return when the project was made: what an earlier one of its name had is nobody's."""
+    return datetime.fromisoformat(call.project.created)
 
 
 def _tag(call: HarborCall) -> Tag:
@@ -56,7 +62,7 @@ def undo(call: HarborCall) -> Response:
     repository, tag, content = repositories.named(call), _tag(call), call.services.content
     version = typed(call.body(), "version", str, "")
     try:
-        digest = history.undo(content, repository, tag, version)
+        digest = history.undo(content, repository, tag, version, _since(call))
         stored = manifests.get(content, repository, digest)
     except RegistryError as error:
         raise _plain(error) from error

@@ -109,7 +109,7 @@ def _profile(body: Mapping[str, Any]) -> tuple[str, str, str]:
 def current_user(call: HarborCall) -> Response:
     """Show who the caller is."""
     if call.principal.kind is not Kind.USER:
-        raise HarborError(HarborCode.UNAUTHORIZED, "log in as a user: robot accounts have no profile")
+        raise HarborError(HarborCode.PRECONDITION, "you are logged in as a robot account, which has no profile")
     return answer(_shown(_found(call, call.principal.id)))
 
 
@@ -127,7 +127,7 @@ def current_permissions(call: HarborCall) -> Response:
 def _permissions(call: HarborCall, scope: str) -> tuple[frozenset[Permission], str]:
     if not scope.startswith("/project/"):
         return call.permissions, ""
-    number = identifier(scope.removeprefix("/project/"))
+    number = identifier(scope.removeprefix("/project/").partition("/")[0])
     project = projects.by_id(call.services.directory, number) if number is not None else None
     if project is None:
         return frozenset(), scope
@@ -191,7 +191,10 @@ def update_user(call: HarborCall) -> Response:
 
 
 def delete_user(call: HarborCall) -> Response:
-    """Delete a user with all memberships."""
+    """Delete a user with all memberships, also those that an earlier attempt left when it was cut off."""
+    number = call.number("user_id")
+    if users.by_id(call.services.directory, number) is None:
+        members.forget(call.services.directory, f"{members.Kind.USER}/{number}")
     user = _user(call)
     _check_rank(call, user)
     if user.id in (ADMINISTRATOR_ID, call.principal.id if call.principal.kind is Kind.USER else 0):

@@ -13,6 +13,7 @@ labels/<project id>    <name>                a label                            
 count/<partition>      count                 counter `entries`: how many a partition has     collection
 emails/                <address>             {id}: no two users share an address             users
 public/                <name>                {id}: the projects that everybody may see       projects
+deleted/               <name>                {maker, until}: whose a free name is; expires   projects
 configuration/         values                the settings that differ from their defaults    configuration
 audit/<project id>     <time>.<id>           an event of a project                           audit
 audit/                 <time>.<id>           every event, system and projects together       audit

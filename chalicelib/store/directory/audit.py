@@ -1,19 +1,22 @@
 """Audit events: who did what to which resource, when, and whether it worked.
 
 Invariants:
-* An event is written once and never changed. Its project's list and the list of all get it in one transaction.
+* An event is written once and never changed. Its project's list and the list of all get it in one transaction, in
+  which nothing is that other events need too: writers do not wait for each other.
 * Lists are in the order of time; an id is unique, and later events have higher ones but for the same millisecond.
 """
 
 import secrets
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from chalicelib.oci.pages import Page
 from chalicelib.store.directory import SYSTEM, Directory
-from chalicelib.store.table import ANYHOW, Add, Change, Key, Put, Record, Slice
+from chalicelib.store.table import ABSENT, Add, Change, Key, Put, Record, RefusedError, Slice
 
 ALL = ""
+_ENTRIES = "entries"
 _RANDOM_BITS = 10
 
 
@@ -43,6 +46,8 @@ def log(directory: Directory, events: Iterable[Event]) -> None:
     """Write events."""
     for event in events:
         directory.table.commit(*_changes(directory, event))
+        for scope in {ALL, str(event.project_id)}:
+            directory.table.add(_count(scope), {_ENTRIES: 1})
 
 
 def page(directory: Directory, project_id: int | str, wanted: Slice) -> Page[Logged]:
@@ -52,9 +57,17 @@ def page(directory: Directory, project_id: int | str, wanted: Slice) -> Page[Log
 
 
 def count(directory: Directory, project_id: int | str) -> int:
-    """Return how many events a project has, or how many there are (ALL)."""
+    """Return how many events a project has, or how many there are (ALL).
+
+    They are counted when this is asked first, and added up from then on: close to the truth where many write at once.
+    """
     found = directory.table.get(_count(project_id))
-    return found.counters.get("entries", 0) if found else 0
+    if found:
+        return found.counters.get(_ENTRIES, 0)
+    counted = len(scan(directory, project_id, lambda _: True))
+    with suppress(RefusedError):
+        directory.table.commit(Add(_count(project_id), {_ENTRIES: counted}, ABSENT))
+    return counted
 
 
 def scan(directory: Directory, project_id: int | str, wanted: Callable[[Logged], bool]) -> tuple[Logged, ...]:
@@ -84,7 +97,6 @@ def _changes(directory: Directory, event: Event) -> Iterable[Change]:
     }
     for scope in (ALL, event.project_id):
         yield Put(Key(f"audit/{scope}", f"{document['time']}.{number}"), document)
-        yield Add(_count(scope), {"entries": 1}, ANYHOW)
 
 
 def _count(scope: int | str) -> Key:

@@ -6,6 +6,7 @@ Invariants:
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
@@ -14,10 +15,14 @@ from chalicelib.oci.pages import Page
 from chalicelib.policy.rbac import Role
 from chalicelib.store.directory import Directory
 from chalicelib.store.directory.collection import ID_TAKEN, Collection, Entry
-from chalicelib.store.table import ABSENT, PRESENT, Change, Check, Delete, Key, Put, Slice
+from chalicelib.store.directory.groups import GROUPS
+from chalicelib.store.directory.users import USERS
+from chalicelib.store.table import ABSENT, PRESENT, Change, Check, Delete, Key, Put, RefusedError, Slice
 
 MEMBERS = Collection("member", "members", "the user or group is a member already")
 NO_PROJECT = "the project does not exist any more"
+NOBODY = "the user or group does not exist any more"
+_ATTEMPTS = 5
 # Each takes three changes of a commit, which has room for a hundred.
 _TOGETHER = 30
 
@@ -69,9 +74,14 @@ def add(directory: Directory, project_id: int, project: Key, who: Who, role: Rol
 
     def also(number: int) -> tuple[Change, ...]:
         reverse = Put(_membership(who, project_id), {**document, "id": number})
-        return (reverse, Check(project, PRESENT, NO_PROJECT))
+        return (reverse, Check(project, PRESENT, NO_PROJECT), _still_there(who))
 
     return _member(MEMBERS.create(directory, key, document, also))
+
+
+def _still_there(who: Who) -> Check:
+    collection = USERS if who.kind is Kind.USER else GROUPS
+    return Check(collection.pointer(who.id), PRESENT, NOBODY)
 
 
 def founding(who: Who) -> Callable[[int, str], tuple[Change, ...]]:
@@ -141,9 +151,12 @@ def remove(directory: Directory, member: Member) -> None:
 def forget(directory: Directory, who: str) -> None:
     """Remove a user or a group that was deleted from every project; may be done again where it was cut off."""
     for membership in tuple(memberships(directory, who)):
-        entry = MEMBERS.find(directory, MEMBERS.key(membership.project_id, who))
-        if entry:
-            remove(directory, _member(entry))
+        for _ in range(_ATTEMPTS):
+            entry = MEMBERS.find(directory, MEMBERS.key(membership.project_id, who))
+            if entry is None:
+                break
+            with suppress(RefusedError):
+                remove(directory, _member(entry))
 
 
 def clear(directory: Directory, project_id: int) -> None:

@@ -54,6 +54,14 @@ class NewProject:
     registry_id: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """For whom the name of a deleted project is kept, and for how many seconds, or until which since 1970."""
+
+    maker: str
+    seconds: int
+
+
 def create(
     directory: Directory, new: NewProject, owner: Callable[[int, str], Iterable[Change]], *, fixed_id: int = 0
 ) -> Project:
@@ -141,12 +149,24 @@ def update(directory: Directory, project: Project) -> None:
     PROJECTS.update(directory, project.entry, document, listed)
 
 
-def delete(directory: Directory, project: Project, empty: Check) -> None:
-    """Delete a project if the check `empty` holds; raise RefusedError.
+def delete(directory: Directory, project: Project, empty: Check, reserved: Reservation) -> None:
+    """Delete a project if the check `empty` holds, and keep its name; raise RefusedError.
 
     Its robots and labels stay as records that nothing leads to any more; its members are `members.clear`'s business.
     """
-    PROJECTS.delete(directory, project.entry, Delete(_public(project.name)), empty)
+    until = int(directory.now().timestamp()) + reserved.seconds
+    keep = Put(_reservation(project.name), {"maker": reserved.maker, "until": until}, expires=until)
+    PROJECTS.delete(directory, project.entry, Delete(_public(project.name)), empty, keep)
+
+
+def reserved(directory: Directory, name: str) -> Reservation | None:
+    """Return for whom the name of a project that was deleted is kept, until which second since 1970."""
+    found = directory.table.get(_reservation(name))
+    return Reservation(found.document["maker"], found.document["until"]) if found else None
+
+
+def _reservation(name: str) -> Key:
+    return Key("deleted/", name)
 
 
 def _public(name: str) -> Key:

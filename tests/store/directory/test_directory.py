@@ -23,7 +23,7 @@ from chalicelib.store.directory import (
 )
 from chalicelib.store.directory.audit import ALL, Event
 from chalicelib.store.directory.members import Kind, Membership, Who
-from chalicelib.store.directory.projects import NewProject, Project
+from chalicelib.store.directory.projects import NewProject, Project, Reservation
 from chalicelib.store.directory.robots import NewRobot, Robot
 from chalicelib.store.directory.users import EMAIL_TAKEN, NewUser
 from chalicelib.store.table import ABSENT, Check, Key, RefusedError, Slice
@@ -31,6 +31,8 @@ from tests.memory import Clock
 
 EMPTY = Check(Key("nowhere", "nothing"), ABSENT, "it is empty")
 ALICE = Who(Kind.USER, 7, "alice")
+NOW = Reservation("user/7", 60)
+BOB = Who(Kind.USER, 9, "bob")
 
 
 def make_project(directory: Directory, name: str = "web", *, public: bool = False) -> Project:
@@ -78,6 +80,8 @@ def test_a_name_is_taken_once(directory: Directory) -> None:
 @pytest.mark.parametrize("kind", ["project", "user", "label", "robot", "member"])
 def test_of_many_who_make_one_thing_at_once_one_wins(directory: Directory, kind: str) -> None:
     project = make_project(directory, "first")
+    if kind == "member":
+        users.create(directory, NewUser(BOB.name, "hash"), fixed_id=BOB.id)
 
     def make(number: int) -> bool:
         try:
@@ -90,7 +94,7 @@ def test_of_many_who_make_one_thing_at_once_one_wins(directory: Directory, kind:
             elif kind == "robot":
                 make_robot(directory, project)
             else:
-                members.add(directory, project.id, project.entry.record.key, Who(Kind.USER, 9, "bob"), Role.GUEST)
+                members.add(directory, project.id, project.entry.record.key, BOB, Role.GUEST)
         except RefusedError:
             return False
         return True
@@ -131,7 +135,7 @@ def test_a_project_made_anew_under_an_old_name_begins_empty(directory: Directory
     old = make_project(directory, public=True)
     make_robot(directory, old)
     labels.create(directory, old.id, "good", "", "")
-    projects.delete(directory, old, EMPTY)
+    projects.delete(directory, old, EMPTY, NOW)
 
     assert projects.find(directory, "web") is None
     assert projects.public(directory) == ()
@@ -144,12 +148,12 @@ def test_a_project_made_anew_under_an_old_name_begins_empty(directory: Directory
 
 def test_nothing_is_added_to_a_project_that_was_deleted(directory: Directory) -> None:
     project = make_project(directory)
-    projects.delete(directory, project, EMPTY)
+    projects.delete(directory, project, EMPTY, NOW)
 
     with pytest.raises(RefusedError, match="does not exist any more"):
         make_robot(directory, project)
     with pytest.raises(RefusedError, match="does not exist any more"):
-        members.add(directory, project.id, project.entry.record.key, Who(Kind.USER, 9, "bob"), Role.GUEST)
+        members.add(directory, project.id, project.entry.record.key, BOB, Role.GUEST)
 
 
 def test_users_are_one_whatever_the_case_of_their_names(directory: Directory) -> None:
@@ -277,7 +281,7 @@ def test_the_foundation_is_laid_once_and_what_was_deleted_stays_away(directory: 
     assert users.find(directory, "admin") is not None
     assert (projects.count(directory), users.count(directory)) == (1, 1)
 
-    projects.delete(directory, library, EMPTY)
+    projects.delete(directory, library, EMPTY, NOW)
     foundation.lay(directory)
 
     assert projects.find(directory, "library") is None
@@ -287,12 +291,20 @@ def test_a_project_that_was_deleted_leaves_nobody_a_member(directory: Directory)
     project = make_project(directory)
     people = [Who(Kind.USER, number, f"user{number}") for number in range(100, 170)]
     for who in people:
+        users.create(directory, NewUser(who.name, "hash"), fixed_id=who.id)
         members.add(directory, project.id, project.entry.record.key, who, Role.GUEST)
 
-    projects.delete(directory, project, EMPTY)
+    projects.delete(directory, project, EMPTY, NOW)
     members.clear(directory, project.id)
     members.clear(directory, project.id)
 
     assert members.every(directory, project.id) == ()
     for who in (ALICE, *people):
         assert tuple(members.memberships(directory, who.key)) == ()
+
+
+def test_somebody_who_was_deleted_becomes_no_member(directory: Directory) -> None:
+    project = make_project(directory)
+
+    with pytest.raises(RefusedError, match="user or group does not exist any more"):
+        members.add(directory, project.id, project.entry.record.key, BOB, Role.GUEST)
