@@ -48,6 +48,8 @@ PHRASING = (
     (r"sha256:[0-9a-f]{64}", "<digest>"),
     (r"run-[0-9a-f]+-(private|public|missing)/\w+/\d+", r"<\1>/app"),
     (r"run-[0-9a-f]+-(private|public|missing)%2F\w+%2F\d+", r"<\1>/app"),
+    (r"run-[0-9a-f]+-(private|public|missing)", r"<\1>"),
+    (r"127\.0\.0\.1%3A\d+", "<registry>"),
     (r'time="[^"]*" level=\w+ ', ""),
 )
 MISLEADING = r"(?i)invalid username|password is wrong|panic:|internal server error|unexpected EOF"
@@ -118,7 +120,9 @@ def reason(client: Client, principal: str, operation: str) -> str:
     may_look = f"{place} pull".strip() in works(principal)
     if may_look and client.name != "ctr":
         return f"you may not {verb}"
-    return f"you may not (pull|{verb})|there is no project|{BODILESS[client.name]}"
+    lacking = f"you may not (pull|{verb})|{BODILESS[client.name]}"
+    # Whether a project is missing is said to whoever may know.
+    return f"{lacking}|there is no project|404 Not Found" if place == "missing" else lacking
 
 
 def check(client: Client, principal: str, operation: str, said: Said) -> None:
@@ -201,7 +205,7 @@ def test_everybody_may_do_what_the_table_says_and_reads_why_not(
     said = OPERATIONS[operation](desk)
 
     if said is None:
-        ledger.results[cell] = CANNOT
+        ledger.results[cell] = CANNOT if desk.account else UNKNOWN
         return
     ledger.note(desk.client.name, operation, said)
     check(desk.client, principal, operation, said)
