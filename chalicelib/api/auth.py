@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import re
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qs
 
@@ -28,7 +29,7 @@ from chalicelib.policy.access import ANONYMOUS, Action, Grant, Principal
 from chalicelib.services import Services
 
 KEYS_PATH = "/service/keys"
-MOST_SCOPES = 100
+_LONGEST_ACCESS = 6000
 _UPLOAD_SECONDS = 24 * 3600
 _LONGEST_FORM = 64 * 1024
 _STATE = re.compile(r"(?P<algorithm>[a-z0-9]{1,16})\.(?P<expiry>[0-9]{1,12})\.(?P<signature>[0-9a-f]{40})", re.ASCII)
@@ -95,7 +96,7 @@ def token(call: Call) -> Response:
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
         principal = identity.of_basic(services, request, scheme, credentials)
         scopes = list(request.query.get("scope", ()))
-    grant = identity.grant(services, principal, access.resources(scopes)[:MOST_SCOPES])
+    grant = identity.grant(services, principal, _bounded(access.resources(scopes)))
     seconds, now = identity.token_seconds(services, principal), services.now()
     issued = tokens.ring(services.settings.signing_keys).issue(grant, now, seconds)
     # Some clients read the one name and some the other.
@@ -108,6 +109,17 @@ def token(call: Call) -> Response:
         },
         headers={"Cache-Control": "no-store"},
     )
+
+
+def _bounded(resources: tuple[str, ...]) -> Iterable[str]:
+    """Yield resources as long as the token that names them fits a header; clients ask again for what it lacks."""
+    room = _LONGEST_ACCESS
+    for resource in resources:
+        # Around each name, its type and its actions are written.
+        room -= len(resource) + 60
+        if room < 0:
+            return
+        yield resource
 
 
 def keys(call: Call) -> Response:

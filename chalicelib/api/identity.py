@@ -21,6 +21,7 @@ from chalicelib.policy.access import ANONYMOUS, Kind, Principal, Standing
 from chalicelib.policy.configuration import DEFAULTS
 from chalicelib.policy.rbac import Role
 from chalicelib.policy.robots import EVERY_PROJECT, RobotPermission
+from chalicelib.policy.throttle import network
 from chalicelib.services import Services
 from chalicelib.store.directory import (
     SYSTEM,
@@ -79,7 +80,8 @@ def log_in(services: Services, request: Request, name: str, password: str) -> Pr
     directory = services.directory
     _check_wait(services, request, name)
     account = _robot_account if is_robot_name(name) else _user_account
-    found = account(services, request, name, password)
+    with passwords.PLACES.place(network(request.source)):
+        found = account(services, request, name, password)
     if found is None:
         logins.failed(directory, name, request.source)
         raise RegistryError(ErrorCode.UNAUTHORIZED, _WRONG)
@@ -271,7 +273,9 @@ def csrf_token(services: Services, secret: str) -> str:
 
 
 def _csrf(key: bytes, secret: str) -> bytes:
-    return hmac.digest(key, f"csrf {secret}".encode(), "sha256").hex().encode()
+    # A key of its own: whoever sends any text as a cookie gets its token.
+    own = hashlib.sha256(b"roadstead csrf " + key).digest()
+    return hmac.digest(own, secret.encode(), "sha256").hex().encode()
 
 
 def roles(services: Services, principal: Principal, project_id: int) -> frozenset[Role]:
@@ -311,9 +315,9 @@ def visible_projects(services: Services, principal: Principal) -> tuple[Project,
 
 def _of_member(services: Services, user: Principal) -> Iterable[Project]:
     """Return the projects in which a user is a member, leaving out what another made anew under the name of one."""
-    held = {each.project: each.project_id for each in members.memberships(services.directory, f"u/{user.id}")}
-    found = projects.named(services.directory, tuple(held))
-    return [project for project in found if held[project.name] == project.id]
+    held = {(each.project, each.project_id) for each in members.memberships(services.directory, f"u/{user.id}")}
+    found = projects.named(services.directory, tuple(sorted({name for name, _ in held})))
+    return [project for project in found if (project.name, project.id) in held]
 
 
 def _permitted(services: Services, robot: Principal) -> Iterable[Project]:

@@ -20,6 +20,7 @@ import hmac
 import secrets
 import string
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import BoundedSemaphore, Lock
@@ -45,6 +46,7 @@ _SALT_BYTES, _HASH_BYTES, _KEY_BYTES = 16, 32, 32
 # At most so many checks at a time, each with its memory, and so many requests that wait for one.
 _CORES = BoundedSemaphore(4)
 _QUEUE = BoundedSemaphore(64)
+_PLACES = 8
 _ALPHABET = string.ascii_letters + string.digits
 _SECRET_CHARACTERS = 32
 _MOST_REMEMBERED = 1024
@@ -72,13 +74,41 @@ def verify_password(stored: str, password: str) -> bool:
 def _turn() -> Iterator[None]:
     """Wait for a core; raise TOOMANYREQUESTS where many wait already, so that strangers do not fill the memory."""
     if not _QUEUE.acquire(blocking=False):
-        message = "too many logins at once: try again in a moment"
-        raise RegistryError(ErrorCode.TOOMANYREQUESTS, message, headers={"Retry-After": "1"})
+        raise _too_many()
     try:
         with _CORES:
             yield
     finally:
         _QUEUE.release()
+
+
+class Places:
+    """How many logins each source has under way: one that sends many at once leaves room for the others."""
+
+    def __init__(self, most: int = _PLACES) -> None:
+        self._most = most
+        self._taken: Counter[str] = Counter()
+        self._lock = Lock()
+
+    @contextmanager
+    def place(self, source: str) -> Iterator[None]:
+        """Hold a place of a source; raise TOOMANYREQUESTS where it has taken its own."""
+        with self._lock:
+            if self._taken[source] >= self._most:
+                raise _too_many()
+            self._taken[source] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken[source] -= 1
+                if not self._taken[source]:
+                    del self._taken[source]
+
+
+def _too_many() -> RegistryError:
+    message = "too many logins at once: try again in a moment"
+    return RegistryError(ErrorCode.TOOMANYREQUESTS, message, headers={"Retry-After": "1"})
 
 
 def needs_rehash(stored: str) -> bool:
@@ -173,6 +203,7 @@ class Verified:
 
 
 _VERIFIED = Verified()
+PLACES = Places()
 
 
 def check(account: str, stored: str, password: str, verified: Verified = _VERIFIED) -> bool:

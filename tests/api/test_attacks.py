@@ -6,10 +6,12 @@ from urllib.parse import quote, urlencode
 import orjson
 import pytest
 
+from chalicelib.api import passwords
 from chalicelib.api.http import Response
 from chalicelib.oci.digests import Digest
+from chalicelib.oci.errors import RegistryError
 from chalicelib.policy.rbac import Permission
-from chalicelib.store.directory import members, projects, users
+from chalicelib.store.directory import members, projects, sessions, users
 from tests.api.asking import basic
 from tests.api.principals import API, CONFIG, IMAGE, PASSWORD, PRIVATE, PUBLIC, World, as_user, granted
 
@@ -589,3 +591,61 @@ def test_a_token_ends_with_the_robot_account(world: World) -> None:
     answer = world.registry("GET", "/service/token", who=basic(made["name"], made["secret"]))
 
     assert orjson.loads(answer.body)["expires_in"] == 3600
+
+
+def test_a_logout_stays_one_when_a_request_of_the_session_is_under_way(world: World) -> None:
+    secret = session(log_in(world, "guest", PASSWORD))["cookie"].partition("=")[2]
+    directory = world.client.services.directory
+    found = sessions.find(directory, secret)
+    assert found is not None
+
+    world.registry("GET", "/c/log_out", who={"cookie": f"sid={secret}"})
+    sessions.prolong(directory, secret, found, 3600)
+
+    assert sessions.find(directory, secret) is None
+
+
+def test_logging_in_again_ends_the_session_before(world: World) -> None:
+    before = session(log_in(world, "guest", PASSWORD))
+    form = urlencode({"principal": "developer", "password": PASSWORD}).encode()
+    world.registry("POST", "/c/login", form, who=before)
+
+    assert world.api("GET", "/users/current", who=before).status == 401
+
+
+def test_the_cookie_lasts_as_long_as_the_browser_and_the_session_as_long_as_it_is_used(world: World) -> None:
+    assert "Max-Age" not in log_in(world, "guest", PASSWORD).headers["Set-Cookie"]
+
+
+def test_a_refused_request_of_a_session_tells_its_csrf_token_too(world: World) -> None:
+    who = session(log_in(world, "guest", PASSWORD))
+
+    assert world.api("GET", "/projects/none", who=who).headers["X-Harbor-Csrf-Token"]
+
+
+def test_a_token_fits_into_a_header_whatever_is_asked(world: World) -> None:
+    scopes = [f"repository:{PRIVATE}/{'x' * 200}{number}:pull" for number in range(90)]
+
+    token = world.token(world.admin, *scopes)
+
+    assert len(token["authorization"]) < 14_000
+    assert world.registry("GET", "/v2/", who=token).status == 200
+
+
+def test_one_source_does_not_take_every_place_in_the_queue() -> None:
+    places = passwords.Places(most=2)
+    with places.place("a"), places.place("a"):
+        with pytest.raises(RegistryError, match="too many logins"), places.place("a"):
+            pass
+        with places.place("b"):
+            pass
+    with places.place("a"):
+        pass
+
+
+def test_the_audit_log_is_read_from_its_end(world: World) -> None:
+    for order in ("-op_time", "-id", ""):
+        events = orjson.loads(world.api("GET", f"/auditlog-exts?page_size=3&sort={order}").body)
+        times = [event["op_time"] for event in events]
+        assert len(times) == 3
+        assert times == sorted(times, reverse=True)

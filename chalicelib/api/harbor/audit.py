@@ -51,9 +51,13 @@ def _extended(logged: Logged) -> dict[str, Any]:
     return {**_older(logged), "operation_description": description, "operation_result": event.succeeded}
 
 
+# What portals and tools ask for; the log is read from its end, however long it is.
+_LATEST_FIRST = ((), (("op_time", True),), (("id", True),), (("creation_time", True),))
+
+
 def _listed(call: HarborCall, scope: int | str, shape: Shape) -> Response:
     wanted, directory = listing.parse(call.request), call.services.directory
-    if wanted.natural:
+    if not wanted.conditions and wanted.order in _LATEST_FIRST:
         part = Slice(limit=wanted.size, skip=(wanted.page - 1) * wanted.size, backwards=True)
         entries = [shape(logged) for logged in audit.page(directory, scope, part).entries]
         return listing.answered(call, wanted, entries, audit.count(directory, scope))

@@ -47,6 +47,10 @@ class _Route:
 
 def handle(services: Services, request: Request) -> Response:
     """Answer a request of Harbor's API; whatever goes wrong is one of Harbor's error documents."""
+    return _with_csrf_token(services, request, _answer(services, request))
+
+
+def _answer(services: Services, request: Request) -> Response:
     try:
         return _handle(services, request)
     except HarborError as error:
@@ -70,8 +74,7 @@ def _handle(services: Services, request: Request) -> Response:
     _check(principal, endpoint.need, permissions, project)
     if request.method not in _SAFE and endpoint.path not in _WHILE_READ_ONLY:
         guard.check_not_read_only(services)
-    answer = endpoint.handler(HarborCall(services, request, principal, parameters, permissions, project))
-    return _with_csrf_token(services, request, answer)
+    return endpoint.handler(HarborCall(services, request, principal, parameters, permissions, project))
 
 
 def _with_csrf_token(services: Services, request: Request, answer: Response) -> Response:

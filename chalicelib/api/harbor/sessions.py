@@ -23,10 +23,12 @@ def log_in(call: HarborCall) -> Response:
     name, password = form.get("principal", [""])[0], form.get("password", [""])[0]
     principal = identity.log_in(call.services, call.request, name, password)
     seconds = identity.session_seconds(call.services)
+    if before := identity.session_secret(call.request):
+        sessions.end(call.services.directory, before)
     secret = identity.begin_session(call.services, principal, seconds)
     replace(call, principal=principal).log("user", "login", principal.name)
     headers = {
-        "Set-Cookie": _cookie(call, secret, seconds),
+        "Set-Cookie": _cookie(call, secret),
         identity.CSRF_HEADER.title(): identity.csrf_token(call.services, secret),
         "Cache-Control": "no-store",
         "Content-Length": "0",
@@ -42,9 +44,10 @@ def _form(call: HarborCall) -> dict[str, list[str]]:
         raise bad_request("send an HTML form with principal and password") from error
 
 
-def _cookie(call: HarborCall, secret: str, seconds: int) -> str:
+def _cookie(call: HarborCall, secret: str) -> str:
+    # The browser keeps it until it is closed; how long the session goes on is the directory's business.
     secure = "; Secure" if call.request.base_url.startswith("https:") else ""
-    return f"{identity.COOKIE}={secret}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+    return f"{identity.COOKIE}={secret}; Path=/; HttpOnly; SameSite=Lax{secure}"
 
 
 def log_out(call: HarborCall) -> Response:
@@ -53,7 +56,7 @@ def log_out(call: HarborCall) -> Response:
     if secret:
         sessions.end(call.services.directory, secret)
         call.log("user", "logout", call.principal.name)
-    return Response(200, {"Set-Cookie": _cookie(call, "", 0), "Content-Length": "0"})
+    return Response(200, {"Set-Cookie": f"{_cookie(call, '')}; Max-Age=0", "Content-Length": "0"})
 
 
 def user_exists(call: HarborCall) -> Response:

@@ -7,10 +7,11 @@ Invariants:
 
 import hashlib
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 
 from chalicelib.store.directory import Directory
-from chalicelib.store.table import Delete, Key, Put
+from chalicelib.store.table import PRESENT, Delete, Key, Put, RefusedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,11 @@ def find(directory: Directory, secret: str) -> Session | None:
 
 
 def prolong(directory: Directory, secret: str, session: Session, seconds: int) -> None:
-    """Let the session last for `seconds` from now."""
+    """Let the session last for `seconds` from now, unless it ended meanwhile."""
     expires = int(directory.now().timestamp()) + seconds
     document = {"user_id": session.user_id, "fingerprint": session.fingerprint}
-    directory.table.commit(Put(_key(secret), document, expires=expires))
+    with suppress(RefusedError):
+        directory.table.commit(Put(_key(secret), document, PRESENT, "the session goes on", expires))
 
 
 def end(directory: Directory, secret: str) -> None:
