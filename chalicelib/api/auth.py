@@ -5,8 +5,8 @@ Whoever comes with a token, as every pull does, need not wait until passwords an
 
 Invariants:
 * A wrong password and an unknown user get the same answer, in the same time.
-* An endpoint that lacks a right answers 401 with the challenge to a bearer, whose client then asks for a better
-  token, and 403 to Basic credentials, which cannot get better.
+* Who lacks a right is told 403 where nothing better can be had: with Basic credentials, or with a token that names
+  the resource. A token that does not name it gets 401 with the challenge, and its client asks for one that does.
 * An upload URL carries its own signature, over the session, the repository, the hash algorithm and the expiry;
   clients add or drop Authorization on it as they like. It is good for nothing else.
 """
@@ -47,11 +47,11 @@ def authorise(services: Services, request: Request, resource: str, action: Actio
         grant = identity.grant(services, principal, [resource, *_mount_source(request)])
     if grant.allows(resource, action):
         return grant
-    if scheme.lower() == "basic":
-        raise RegistryError(ErrorCode.DENIED, _lacking(resource, action))
-    raise RegistryError(
-        ErrorCode.UNAUTHORIZED, _lacking(resource, action), headers=challenge(request, access.scope(resource, action))
-    )
+    message = _lacking(grant.principal, resource, action)
+    # A token that names the resource has every right that there is: another would not be better.
+    if grant.principal != ANONYMOUS and resource in grant.access:
+        raise RegistryError(ErrorCode.DENIED, message)
+    raise RegistryError(ErrorCode.UNAUTHORIZED, message, headers=challenge(request, access.scope(resource, action)))
 
 
 def _mount_source(request: Request) -> list[str]:
@@ -60,12 +60,18 @@ def _mount_source(request: Request) -> list[str]:
     return [f"repository:{source}"] if source and request.method == "POST" else []
 
 
-def _lacking(resource: str, action: Action) -> str:
+def _lacking(principal: Principal, resource: str, action: Action) -> str:
     if resource == access.CATALOG:
         return "listing all repositories needs an administrator, or a robot account that may read the catalog"
-    if not access.project_of(resource):
+    project = access.project_of(resource)
+    if not project:
         return "a repository is in a project: name it <project>/<repository>"
-    return f"you may not {action} here: log in as somebody who may, or ask the project's administrator for a role"
+    if principal == ANONYMOUS:
+        return f"log in to {action}"
+    return (
+        f"{principal.name} may not {action} in a project {project}, or there is none of that name: "
+        "check the name, or ask its administrator for a role"
+    )
 
 
 def authenticate(services: Services, request: Request) -> None:

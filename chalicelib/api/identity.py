@@ -83,7 +83,7 @@ def log_in(services: Services, request: Request, name: str, password: str) -> Pr
     with passwords.PLACES.place(network(request.source)):
         found = account(services, request, name, password)
     if found is None:
-        logins.failed(directory, name, request.source)
+        logins.failed(directory, name, request.source, _mark(services, password))
         raise RegistryError(ErrorCode.UNAUTHORIZED, _WRONG)
     logins.succeeded(directory, name, request.source)
     return found
@@ -100,8 +100,13 @@ def check_own_password(services: Services, request: Request, user: User, passwor
     """Raise DENIED where this is not the password of the user who asks: guesses are slowed as at the login."""
     _check_wait(services, request, user.name)
     if not is_password(services, user, password):
-        logins.failed(services.directory, user.name, request.source)
+        logins.failed(services.directory, user.name, request.source, _mark(services, password))
         raise RegistryError(ErrorCode.DENIED, "the old password is wrong")
+
+
+def _mark(services: Services, secret: str) -> str:
+    """Return what tells one wrong secret from another, and too little to tell what it was."""
+    return hmac.digest(services.settings.signing_key, secret.encode(errors="replace"), "sha256").hex()[:6]
 
 
 def _user_account(services: Services, request: Request, name: str, password: str) -> Principal | None:

@@ -3,8 +3,10 @@
 Invariants:
 * Rights are decided here, from the tables of `rbac` and `robots`, and nowhere else: the token service writes them
   into tokens, and every endpoint asks for one permission.
-* A grant follows from rights, not from what was asked: it lists the repositories that were named and, of each, what
-  the principal may do. A repository without rights is left out, whether it exists or not.
+* A grant follows from rights, not from what was asked: it lists the repositories that were named and, of each, all
+  that the principal may do. One without rights is listed with nothing, whether it exists or not, so that a client
+  which comes with the grant need not ask for a better one; for anonymous, who can log in, it is left out.
+* To an administrator a project that does not exist is like any other: what is done there fails by its name.
 
 Specification: the scope grammar of Docker's token authentication, `type:name:action,action`.
 """
@@ -122,14 +124,17 @@ class Grant:
 def grant(principal: Principal, resources: Iterable[str], standings: Mapping[str, Standing]) -> Grant:
     """Return what the principal may do to each of the resources, given the projects of theirs that exist, by name."""
     allowed = {resource: _rights(principal, resource, standings) for resource in resources}
-    return Grant(principal, {resource: rights for resource, rights in allowed.items() if rights})
+    known = principal.kind is not Kind.ANONYMOUS
+    return Grant(principal, {resource: rights for resource, rights in allowed.items() if rights or known})
 
 
 def _rights(principal: Principal, resource: str, standings: Mapping[str, Standing]) -> frozenset[Action]:
     if resource == CATALOG:
         return frozenset({Action.LIST}) if READ_CATALOG in in_system(principal) else _NOTHING
     standing = standings.get(project_of(resource))
-    return actions(in_project(principal, standing)) if standing else _NOTHING
+    if standing is None:
+        return frozenset(NEEDED) if principal.administrator and project_of(resource) else _NOTHING
+    return actions(in_project(principal, standing))
 
 
 def project_of(resource: str) -> str:

@@ -120,7 +120,8 @@ class World:
 
 
 def granted(headers: Headers) -> dict[str, list[str]]:
-    """Return what a token says, by resource."""
+    """Return what a token allows, by resource: what it names without any right, which tells nothing, is left out."""
     payload = headers["authorization"].split(".")[1]
     claims = orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    return {f"{entry['type']}:{entry['name']}": entry["actions"] for entry in claims["access"]}
+    access = claims["access"]
+    return {f"{entry['type']}:{entry['name']}": entry["actions"] for entry in access if entry["actions"]}

@@ -154,7 +154,10 @@ def test_an_effect_that_is_none_is_refused_and_not_taken_for_allow(world: World,
 
 def test_every_spelling_of_a_name_is_slowed_down_together(world: World) -> None:
     spellings = ["admin", "ADMIN", "\uff41dmin", "\U0001d41admin", "\u24d0dmin", "a\uff44min", "ad\uff4din"] * 3
-    statuses = [world.registry("GET", "/service/token", who=basic(name, "Guess12345")).status for name in spellings]
+    statuses = [
+        world.registry("GET", "/service/token", who=basic(name, f"Guess{number:05}")).status
+        for number, name in enumerate(spellings)
+    ]
 
     assert 429 in statuses
 
@@ -649,3 +652,20 @@ def test_the_audit_log_is_read_from_its_end(world: World) -> None:
         times = [event["op_time"] for event in events]
         assert len(times) == 3
         assert times == sorted(times, reverse=True)
+
+
+def test_a_wrong_secret_that_is_tried_again_guesses_nothing_and_counts_once(world: World) -> None:
+    statuses = {world.registry("GET", "/service/token", who=basic("guest", "Old1234567")).status for _ in range(20)}
+
+    assert statuses == {401}
+    assert world.registry("GET", "/service/token", who=as_user("guest")).status == 200
+
+
+def test_an_administrator_is_told_that_a_project_is_missing_and_others_that_it_may_be(world: World) -> None:
+    for who in (world.admin, world.token(world.admin, "repository:missing/app:pull,push")):
+        answer = world.registry("POST", "/v2/missing/app/blobs/uploads/", who=who)
+        assert (answer.status, messages(answer)) == (404, "there is no project missing: create it first")
+    outsider = world.registry("POST", "/v2/missing/app/blobs/uploads/", who=as_user("outsider"))
+    private = world.registry("POST", f"/v2/{PRIVATE}/app/blobs/uploads/", who=as_user("outsider"))
+    assert outsider.status == private.status == 403
+    assert messages(outsider) == messages(private).replace(PRIVATE, "missing")

@@ -69,8 +69,13 @@ def test_what_a_token_grants(principal: Principal, roles: tuple[Role, ...], priv
 def test_a_project_that_does_not_exist_grants_what_one_without_rights_does() -> None:
     private = {"web": Standing("web", public=False)}
 
-    assert grant(ALICE, [REPOSITORY], {}).access == grant(ALICE, [REPOSITORY], private).access == {}
-    assert grant(ADMIN, [REPOSITORY], {}).access == {}
+    assert grant(ALICE, [REPOSITORY], {}).access == grant(ALICE, [REPOSITORY], private).access == {REPOSITORY: set()}
+    assert grant(ANONYMOUS, [REPOSITORY], {}).access == grant(ANONYMOUS, [REPOSITORY], private).access == {}
+
+
+def test_an_administrator_learns_by_name_that_a_project_is_missing() -> None:
+    assert grant(ADMIN, [REPOSITORY], {}).allows(REPOSITORY, Action.PUSH)
+    assert not grant(ADMIN, ["repository:plain"], {}).allows("repository:plain", Action.PUSH)
 
 
 def test_the_catalog_is_for_administrators_and_robots_that_may_read_it() -> None:
@@ -80,7 +85,7 @@ def test_the_catalog_is_for_administrators_and_robots_that_may_read_it() -> None
     assert grant(ADMIN, [CATALOG], {}).allows(CATALOG, Action.LIST)
     assert grant(reader, [CATALOG], {}).allows(CATALOG, Action.LIST)
     for principal in (ALICE, ANONYMOUS, robot("*", "pull")):
-        assert grant(principal, [CATALOG], {}).access == {}
+        assert not grant(principal, [CATALOG], {}).allows(CATALOG, Action.LIST)
 
 
 @given(st.frozensets(st.sampled_from(Role)), st.booleans())

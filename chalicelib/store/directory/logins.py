@@ -11,6 +11,8 @@ from chalicelib.policy.throttle import Failures
 from chalicelib.store.directory import Directory
 from chalicelib.store.table import Key, Put, Record
 
+_MARK = "mark"
+
 
 def wait(directory: Directory, account: str, source: str) -> float:
     """Return for how many seconds a login of the account from the source may not be tried."""
@@ -20,11 +22,16 @@ def wait(directory: Directory, account: str, source: str) -> float:
     return throttle.wait(own, everywhere, _now(directory))
 
 
-def failed(directory: Directory, account: str, source: str) -> None:
-    """Record a failed login."""
-    for key in _keys(account, source):
-        failures = _failures(directory.table.get(_key(key)))
-        _write(directory, key, throttle.after_failure(failures, _now(directory)))
+def failed(directory: Directory, account: str, source: str, mark: str) -> None:
+    """Record a failed login; `mark` stands for the secret that was tried, and one tried again guesses nothing new."""
+    keys = _keys(account, source)
+    before = directory.table.get(_key(keys.own))
+    if before and before.document.get(_MARK) == mark and _failures(before).count:
+        return
+    now = _now(directory)
+    _write(directory, keys.own, throttle.after_failure(_failures(before), now), mark)
+    everywhere = _failures(directory.table.get(_key(keys.everywhere)))
+    _write(directory, keys.everywhere, throttle.after_failure(everywhere, now))
 
 
 def succeeded(directory: Directory, account: str, source: str) -> None:
@@ -41,12 +48,15 @@ def _keys(account: str, source: str) -> throttle.Keys:
     return throttle.keys(lookup_key(account), source)
 
 
-def _write(directory: Directory, key: str, failures: Failures) -> None:
-    directory.table.commit(Put(_key(key), asdict(failures), expires=throttle.expires(failures)))
+def _write(directory: Directory, key: str, failures: Failures, mark: str = "") -> None:
+    document = {**asdict(failures), _MARK: mark}
+    directory.table.commit(Put(_key(key), document, expires=throttle.expires(failures)))
 
 
 def _failures(record: Record | None) -> Failures:
-    return Failures(**record.document) if record else throttle.NONE
+    if record is None:
+        return throttle.NONE
+    return Failures(**{name: value for name, value in record.document.items() if name != _MARK})
 
 
 def _now(directory: Directory) -> float:
