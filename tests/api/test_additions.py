@@ -53,7 +53,11 @@ def bomb() -> bytes:
     return gzip.compress(bytes(80 << 20))
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b"no archive either" * 100), bomb()])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive", gzip.compress(b"no archive either" * 100), bomb()],
+    ids=["empty", "text", "compressed text", "bomb"],
+)
 def test_what_is_no_archive_or_a_bomb_is_refused(content: bytes) -> None:
     with pytest.raises(HarborError):
         assert unpack(content, "values.yaml") is not None

@@ -101,6 +101,7 @@ def test_nothing_longer_than_the_longest_reaches_a_hash() -> None:
 @pytest.mark.parametrize(
     ("stored", "due"),
     [(_STORED, False), (_STORED_SECRET, False), ("", False), (_weak("x"), True), (_weak("x", passes=2), True)],
+    ids=["current", "generated", "none", "weak", "less memory"],
 )
 def test_a_password_is_stored_anew_where_its_parameters_are_not_those_of_today(stored: str, due: bool) -> None:
     assert passwords.needs_rehash(stored) is due

@@ -11,7 +11,7 @@ from chalicelib.policy import robots as rules
 from chalicelib.policy.rbac import Permission
 from chalicelib.store.directory import labels, projects
 from tests.api.asking import basic
-from tests.api.principals import PRIVATE, PUBLIC, World, as_user
+from tests.api.principals import PRIVATE, PUBLIC, World, as_user, granted
 
 MEMBERS = f"/projects/{PRIVATE}/members"
 NOWHERE = 2**31 - 1
@@ -129,6 +129,57 @@ def test_a_robot_account_with_as_much_as_is_allowed_is_stored(world: World) -> N
     body = robot("x" * 255, level="system", description="😀" * rules.LONGEST_DESCRIPTION, permissions=permissions)
 
     assert world.api("POST", "/robots", body).status == 201
+
+
+def rebuilt(world: World, name: str) -> tuple[int, Mapping[str, str], Mapping[str, object]]:
+    """Return a robot account of a project that was made anew since: its id, credentials and what it was before."""
+    world.api("POST", "/projects", {"project_name": name})
+    permissions = [{"kind": "project", "namespace": name, "access": [PULL]}]
+    made = orjson.loads(world.api("POST", "/robots", robot(name, level="system", permissions=permissions)).body)
+    before = orjson.loads(world.api("GET", f"/robots/{made['id']}").body)
+    world.api("DELETE", f"/projects/{name}")
+    world.api("POST", "/projects", {"project_name": name})
+    return made["id"], basic(made["name"], made["secret"]), before
+
+
+def test_permissions_that_do_not_hold_any_more_are_not_shown(world: World) -> None:
+    number, _, before = rebuilt(world, "shown")
+
+    listed = orjson.loads(world.api("GET", "/robots?page_size=100").body)
+    assert before["permissions"]
+    assert orjson.loads(world.api("GET", f"/robots/{number}").body)["permissions"] == []
+    assert [each["permissions"] for each in listed if each["id"] == number] == [[]]
+
+
+def test_permissions_that_are_given_anew_hold_in_the_project_of_today(world: World) -> None:
+    number, credentials, before = rebuilt(world, "again")
+    scope = "repository:again/app:pull"
+    assert granted(world.token(dict(credentials), scope)) == {}
+
+    assert world.api("PUT", f"/robots/{number}", before).status == 200
+
+    assert granted(world.token(dict(credentials), scope)) == {"repository:again/app": ["pull"]}
+    assert orjson.loads(world.api("GET", f"/robots/{number}").body)["permissions"] == before["permissions"]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_another_change_gives_a_robot_account_nothing_in_the_project_of_today(world: World, whole: bool) -> None:
+    number, credentials, _ = rebuilt(world, f"kept-{whole}".lower())
+    shown = orjson.loads(world.api("GET", f"/robots/{number}").body) if whole else {}
+
+    assert world.api("PUT", f"/robots/{number}", {**shown, "description": "other"}).status == 200
+
+    assert granted(world.token(dict(credentials), f"repository:kept-{whole}/app:pull".lower())) == {}
+
+
+@pytest.mark.parametrize("condition", ["name=sought", "name=robot$sought", "name=~ough", "name={x robot$sought}"])
+def test_a_robot_account_is_found_with_and_without_the_prefix_of_its_name(world: World, condition: str) -> None:
+    permissions = [{"kind": "system", "namespace": "/", "access": [{"resource": "label", "action": "read"}]}]
+    world.api("POST", "/robots", robot("sought", level="system", permissions=permissions))
+
+    found = orjson.loads(world.api("GET", f"/robots?q={quote(condition)}").body)
+
+    assert [each["name"] for each in found] == ["robot$sought"]
 
 
 # What a refusal tells
