@@ -12,8 +12,8 @@ Specification: GET /permissions and the robot accounts of Harbor 2.16.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from chalicelib.policy.rbac import Permission
@@ -145,6 +145,15 @@ def _check_entry(entry: RobotPermission) -> None:
         raise ValueError(f"bad request permission: {', '.join(map(str, refused))}")
 
 
+def live(permissions: Iterable[RobotPermission], gone: Collection[str]) -> tuple[RobotPermission, ...]:
+    """Return what holds of permissions; in projects that are gone, or made anew, that is what they deny."""
+    held = (
+        replace(entry, access=frozenset()) if entry.kind is Level.PROJECT and entry.namespace in gone else entry
+        for entry in permissions
+    )
+    return tuple(entry for entry in held if entry.access or entry.denied)
+
+
 def in_project(permissions: Iterable[RobotPermission], project: str) -> frozenset[Permission]:
     """Return what permissions allow in a project; of `*`, what they allow in each project that they do not name."""
     return _allowed(permissions, Level.PROJECT, {EVERY_PROJECT, project})
@@ -205,3 +214,8 @@ def expires_at(created: int, days: int) -> int:
     if not 1 <= days <= LONGEST_DURATION:
         raise ValueError(f"the duration of a robot account is 1 to {LONGEST_DURATION} days, or -1 for no end")
     return created + days * _DAY
+
+
+def earlier(first: int, second: int) -> int:
+    """Return the earlier of two ends, where -1 is none."""
+    return min((end for end in (first, second) if end != NEVER), default=NEVER)

@@ -182,6 +182,25 @@ def test_a_robot_account_is_found_with_and_without_the_prefix_of_its_name(world:
     assert [each["name"] for each in found] == ["robot$sought"]
 
 
+@pytest.mark.parametrize("days", [-1, 1, 30])
+def test_a_robot_account_does_not_outlive_the_one_that_makes_it(world: World, days: int) -> None:
+    access = [{"resource": "robot", "action": "create"}]
+    permissions = [{"kind": "system", "namespace": "/", "access": access}]
+    maker = orjson.loads(
+        world.api(
+            "POST",
+            "/robots",
+            robot(f"maker{abs(days)}x{days == -1:d}", level="system", duration=7, permissions=permissions),
+        ).body
+    )
+    child = robot(f"child{abs(days)}x{days == -1:d}", level="system", duration=days, permissions=permissions)
+
+    made = orjson.loads(world.api("POST", "/robots", child, who=basic(maker["name"], maker["secret"])).body)
+
+    ends = int(world.client.clock().timestamp()) + 24 * 60 * 60
+    assert made["expires_at"] == (ends if days == 1 else maker["expires_at"])
+
+
 # What a refusal tells
 
 

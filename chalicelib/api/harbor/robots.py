@@ -25,6 +25,7 @@ from chalicelib.api.harbor.calls import (
     typed,
 )
 from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, not_found
+from chalicelib.api.harbor.robot_views import full_name, living, shown_robot
 from chalicelib.api.http import Response
 from chalicelib.api.passwords import GeneratedSecret
 from chalicelib.policy import access, people
@@ -47,13 +48,17 @@ def list_robots(call: HarborCall) -> Response:
     project = _project_of_list(call, conditions)
     rest = {name: value for name, value in conditions.items() if name not in ("level", "projectid")}
     wanted = replace(wanted, conditions=rest)
-    scope, directory = project.id if project else SYSTEM, call.services.directory
+    scope, directory, prefix = project.id if project else SYSTEM, call.services.directory, _prefix(call)
     if wanted.natural:
-        page = robots.page(directory, scope, wanted.slice)
-        entries = [_shown(call, robot, project) for robot in page.entries]
+        found = living(directory, robots.page(directory, scope, wanted.slice).entries)
+        entries = [shown_robot(robot, project, prefix) for robot in found]
         return listing.answered(call, wanted, entries, robots.count(directory, scope))
-    chosen, total = listing.select(wanted, [_shown(call, robot, project) for robot in robots.every(directory, scope)])
-    return listing.answered(call, wanted, chosen, total)
+    # As in Harbor names are searched for without the prefix; with it they are found too.
+    if "name" in rest:
+        wanted = replace(wanted, conditions={**rest, "name": rest["name"].replace(prefix, "")})
+    rows = [shown_robot(robot, project, "") for robot in living(directory, robots.every(directory, scope))]
+    chosen, total = listing.select(wanted, rows)
+    return listing.answered(call, wanted, [{**row, "name": prefix + row["name"]} for row in chosen], total)
 
 
 def _project_of_list(call: HarborCall, conditions: Mapping[str, str]) -> Project | None:
@@ -88,36 +93,8 @@ def _refusal(action: str) -> HarborError:
     return HarborError(HarborCode.FORBIDDEN, f"you may not do this: it needs robot:{action}")
 
 
-def _shown(call: HarborCall, robot: Robot, project: Project | None) -> dict[str, Any]:
-    return {
-        "id": robot.id,
-        "name": _full_name(call, robot, project),
-        "description": robot.description,
-        "level": str(robot.level),
-        "duration": robot.duration,
-        "editable": True,
-        "disable": robot.disabled,
-        "expires_at": robot.expires,
-        "permissions": [_shown_permission(permission) for permission in robot.permissions],
-        "creator_type": robot.creator_type,
-        "creator_ref": robot.creator,
-        "creation_time": robot.created,
-        "update_time": robot.updated,
-    }
-
-
-def _full_name(call: HarborCall, robot: Robot, project: Project | None) -> str:
-    return rules.full_name(
-        identity.robot_prefix(call.services), robot.level, project.name if project else "", robot.name
-    )
-
-
-def _shown_permission(permission: RobotPermission) -> dict[str, Any]:
-    allowed = [{"resource": resource, "action": action} for resource, action in sorted(permission.access)]
-    denied = [
-        {"resource": resource, "action": action, "effect": "deny"} for resource, action in sorted(permission.denied)
-    ]
-    return {"kind": str(permission.kind), "namespace": permission.namespace, "access": allowed + denied}
+def _prefix(call: HarborCall) -> str:
+    return identity.robot_prefix(call.services)
 
 
 def create_robot(call: HarborCall) -> Response:
@@ -134,7 +111,7 @@ def create_robot(call: HarborCall) -> Response:
         _new_robot(call, body, (permissions, scope), secret, project),
         project.entry.record.key if project else None,
     )
-    name = _full_name(call, robot, project)
+    name = full_name(robot, project, _prefix(call))
     replace(call, in_project=project).log("robot", "create", name)
     document = {
         "id": robot.id,
@@ -214,11 +191,10 @@ def _check_permissions(
 def _named_projects(
     call: HarborCall, permissions: tuple[RobotPermission, ...], before: Mapping[str, int]
 ) -> Mapping[str, int]:
-    """Return the ids of the projects that permissions name; those that were named before keep theirs."""
+    """Return the ids of the projects that permissions name; one that is gone may be named where it was `before`."""
     names = {permission.namespace for permission in permissions} - {rules.SYSTEM_NAMESPACE, rules.EVERY_PROJECT}
-    found = projects.named(call.services.directory, tuple(sorted(names - set(before))))
     known = {name: number for name, number in before.items() if name in names}
-    known |= {project.name: project.id for project in found}
+    known |= {found.name: found.id for found in projects.named(call.services.directory, tuple(sorted(names)))}
     if names - set(known):
         raise bad_request(f"there is no project {', '.join(sorted(names - set(known)))}")
     return known
@@ -253,6 +229,7 @@ def _new_robot(
         name = rules.check_name(typed(body, "name", str, ""))
         description = rules.check_description(typed(body, "description", str, ""))
         expires = rules.expires_at(int(call.services.now().timestamp()), duration)
+        expires = rules.earlier(expires, call.principal.expires or rules.NEVER)
     except ValueError as error:
         raise bad_request(str(error)) from error
     return NewRobot(
@@ -289,7 +266,8 @@ def _robot(call: HarborCall, action: str) -> tuple[Robot, Project | None]:
 def get_robot(call: HarborCall) -> Response:
     """Show a robot account."""
     robot, project = _robot(call, "read")
-    return answer(_shown(call, robot, project))
+    (current,) = living(call.services.directory, [robot])
+    return answer(shown_robot(current, project, _prefix(call)))
 
 
 def update_robot(call: HarborCall) -> Response:
@@ -297,10 +275,7 @@ def update_robot(call: HarborCall) -> Response:
     robot, project = _robot(call, "update")
     body = call.body()
     _check_unchanged(call, robot, project, body)
-    permissions = _permissions(body) if body.get("permissions") is not None else robot.permissions
-    if permissions != robot.permissions:
-        _check_permissions(call, robot.level, permissions, project)
-    scope = _named_projects(call, permissions, robot.projects)
+    permissions, scope = _changed_rights(call, robot, project, body)
     duration = typed(body, "duration", int, robot.duration) or robot.duration
     created_at = int(datetime.fromisoformat(robot.created).timestamp())
     description = typed(body, "description", str, robot.description)
@@ -319,13 +294,29 @@ def update_robot(call: HarborCall) -> Response:
         projects=scope,
     )
     robots.update(call.services.directory, changed)
-    replace(call, in_project=project).log("robot", "update", _full_name(call, robot, project))
+    replace(call, in_project=project).log("robot", "update", full_name(robot, project, _prefix(call)))
     return done()
+
+
+def _changed_rights(
+    call: HarborCall, robot: Robot, project: Project | None, body: Mapping[str, Any]
+) -> tuple[tuple[RobotPermission, ...], Mapping[str, int]]:
+    """Return a robot account's new permissions and the ids of the projects that they name.
+
+    What is sent as it was shown changes nothing. Else who sends them gives them anew, in the projects of today.
+    """
+    if body.get("permissions") is None:
+        return robot.permissions, robot.projects
+    permissions, (current,) = _permissions(body), living(call.services.directory, [robot])
+    if permissions == current.permissions:
+        return robot.permissions, robot.projects
+    _check_permissions(call, robot.level, permissions, project)
+    return permissions, _named_projects(call, permissions, robot.projects)
 
 
 def _check_unchanged(call: HarborCall, robot: Robot, project: Project | None, body: Mapping[str, Any]) -> None:
     name, level = typed(body, "name", str, ""), typed(body, "level", str, "")
-    if name and name not in (robot.name, _full_name(call, robot, project)):
+    if name and name not in (robot.name, full_name(robot, project, _prefix(call))):
         raise bad_request("the name of a robot account cannot be changed")
     if level and level != robot.level:
         raise bad_request("the level of a robot account cannot be changed")
@@ -337,7 +328,7 @@ def refresh_secret(call: HarborCall) -> Response:
     given = typed(call.body(), "secret", str, "")
     secret = _checked_secret(given) if given else passwords.new_secret()
     robots.update(call.services.directory, replace(robot, secret=_hashed(secret, chosen=bool(given))))
-    replace(call, in_project=project).log("robot", "update", _full_name(call, robot, project), "secret")
+    replace(call, in_project=project).log("robot", "update", full_name(robot, project, _prefix(call)), "secret")
     return answer({"secret": "" if given else secret})
 
 
@@ -345,7 +336,7 @@ def delete_robot(call: HarborCall) -> Response:
     """Delete a robot account."""
     robot, project = _robot(call, "delete")
     robots.delete(call.services.directory, robot)
-    replace(call, in_project=project).log("robot", "delete", _full_name(call, robot, project))
+    replace(call, in_project=project).log("robot", "delete", full_name(robot, project, _prefix(call)))
     return done()
 
 
