@@ -17,6 +17,7 @@ from chalicelib.api import passwords
 from chalicelib.api.http import Request
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.policy import access, people
+from chalicelib.policy import robots as policy
 from chalicelib.policy.access import ANONYMOUS, Kind, Principal, Standing
 from chalicelib.policy.configuration import DEFAULTS
 from chalicelib.policy.rbac import Role
@@ -176,11 +177,7 @@ def _live(services: Services, robot: Robot) -> tuple[RobotPermission, ...]:
     found = projects.named(services.directory, tuple(robot.projects))
     ids = {project.name: project.id for project in found}
     gone = {name for name, number in robot.projects.items() if ids.get(name) != number}
-    # What is denied by name stays so: who was kept out of a project is kept out of one made anew.
-    return tuple(
-        replace(permission, access=frozenset()) if permission.namespace in gone else permission
-        for permission in robot.permissions
-    )
+    return policy.live(robot.permissions, gone)
 
 
 def _find_robot(services: Services, name: str) -> Robot | None:

@@ -31,7 +31,7 @@ def services_of(world: World) -> Services:
     whole = replace(services, directory=Directory(world.table, world.clock), index=world.index)
     if projects.find(whole.directory, "library") is None:
         new = NewProject("library", 1, "admin", {"public": "true"}, {})
-        projects.create(whole.directory, new, lambda _number: (), fixed_id=PROJECT)
+        projects.create(whole.directory, new, lambda _number, _name: (), fixed_id=PROJECT)
     return whole
 
 

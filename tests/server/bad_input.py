@@ -198,11 +198,16 @@ def _names() -> Iterator[Case]:
     yield asking("an encoded slash", f"GET /v2/{quote(REPOSITORY, safe='')}/manifests/{TAG}", 200)
     words = "library/blobs/tags/uploads/manifests/list"
     yield asking("words of the paths", f"GET /v2/{words}/tags/list", 404, "NAME_UNKNOWN")
-    for name in ("app", "a" * 240, "nowhere/app", "blobs/uploads"):
+    for name in ("app", "a" * 240):
         yield asking(f"in no project GET {name}", f"GET /v2/{name}/manifests/{TAG}", 403, "DENIED")
         line = f"PUT /v2/{name}/manifests/{TAG}"
         yield asking(f"in no project PUT {name}", line, 403, "DENIED", headers=typed, body=IMAGE)
         yield asking(f"in no project POST {name}", f"POST /v2/{name}/blobs/uploads/", 403, "DENIED")
+    for name in ("nowhere/app", "blobs/uploads"):
+        yield asking(f"in no project GET {name}", f"GET /v2/{name}/manifests/{TAG}", 404, "MANIFEST_UNKNOWN")
+        line = f"PUT /v2/{name}/manifests/{TAG}"
+        yield asking(f"in no project PUT {name}", line, 404, "NAME_UNKNOWN", headers=typed, body=IMAGE)
+        yield asking(f"in no project POST {name}", f"POST /v2/{name}/blobs/uploads/", 404, "NAME_UNKNOWN")
 
 
 def _tags() -> Iterator[Case]:
@@ -288,19 +293,25 @@ def _credentials() -> Iterator[Case]:
             yield replace(case, headers=("www-authenticate",))
     for name, value in BASIC:
         yield asking(f"token {name}", "GET /service/token", 401, "UNAUTHORIZED", headers={"Authorization": value})
-    lines = (
-        f"GET /v2/{OTHER}/tags/list",
+    bearer = {"Authorization": "Bearer @pull_only@"}
+    named = (
         f"PUT /v2/{REPOSITORY}/manifests/{TAG}",
         f"POST /v2/{REPOSITORY}/blobs/uploads/",
         f"DELETE /v2/{REPOSITORY}/manifests/{TAG}",
         f"DELETE /v2/{REPOSITORY}/blobs/{_HELD}",
+    )
+    for line in named:
+        yield asking(f"pull only {line}", line, 403, "DENIED", headers=bearer)
+    others = (
+        f"GET /v2/{OTHER}/tags/list",
         "GET /v2/_catalog",
         f"GET /v2/{REPOSITORY}x/tags/list",
         f"GET /v2/{REPOSITORY}/x/tags/list",
     )
-    for line in lines:
-        case = asking(f"pull only {line}", line, 401, "UNAUTHORIZED", headers={"Authorization": "Bearer @pull_only@"})
-        yield replace(case, headers=("www-authenticate",))
+    for line in others:
+        yield replace(
+            asking(f"pull only {line}", line, 401, "UNAUTHORIZED", headers=bearer), headers=("www-authenticate",)
+        )
 
 
 def _upload_urls() -> Iterator[Case]:
