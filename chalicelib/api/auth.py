@@ -76,12 +76,15 @@ def _lacking(principal: Principal, resource: str, action: Action) -> str:
 
 def authenticate(services: Services, request: Request) -> None:
     """Raise UNAUTHORIZED where the request carries no valid credentials of any kind (end-1)."""
-    from chalicelib.api import identity  # noqa: PLC0415 - see the module's text
-
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    if not scheme:
+        raise RegistryError(ErrorCode.UNAUTHORIZED)
     if scheme.lower() == "bearer":
         _bearer(services, credentials.strip())
-    elif identity.of_basic(services, request, scheme, credentials) == ANONYMOUS:
+        return
+    from chalicelib.api import identity  # noqa: PLC0415 - see the module's text
+
+    if identity.of_basic(services, request, scheme, credentials) == ANONYMOUS:
         raise RegistryError(ErrorCode.UNAUTHORIZED)
 
 

@@ -80,6 +80,7 @@ def test_one_step_reads_one_page_and_a_run_may_stop_after_any() -> None:
 def test_what_is_right_stays_with_its_ids_and_all_that_people_added() -> None:
     world = World()
     digest = world.push(IMAGES[0], "v1")
+    world.attributes(digest)
     home = world.home()
     repositories.describe(world.index, home, "words")
     assert labels.add(world.index, world.home(), str(digest), 5)
@@ -98,6 +99,7 @@ def test_what_is_right_stays_with_its_ids_and_all_that_people_added() -> None:
 def test_a_wrong_record_is_corrected_and_keeps_its_id() -> None:
     world = World()
     digest = world.push(IMAGES[0], "v1")
+    world.attributes(digest)
     found = world.artifact(digest)
     wrong = {**found.document, "type": "CHART", "size": 1, "bytes": 1, "subject": str(digest), "accessory": "x"}
     world.table.commit(Put(found.record.key, wrong, If(etag=found.record.etag)))

@@ -122,11 +122,23 @@ class DynamoContract(TableContract):
         assert found.counters == {"n": 1}
 
 
+_TORN = "moto undoes a transaction by putting back its copy of the table, over what others did meanwhile"
+
+
 class TestMoto(DynamoContract):
     engine, histories = "moto", 4
 
+    def test_of_many_creators_at_once_one_wins(self, table: Table, other: Table, key: Key) -> None:  # noqa: ARG002
+        pytest.skip(_TORN)
+
+    def test_of_many_writers_of_one_version_one_wins(self, table: Table, other: Table, key: Key) -> None:  # noqa: ARG002
+        pytest.skip(_TORN)
+
+    def test_bounded_counters_end_exact_under_many_writers(self, table: Table, other: Table, key: Key) -> None:  # noqa: ARG002
+        pytest.skip(_TORN)
+
     def test_of_two_commits_that_cross_one_wins_whole(self, table: Table, other: Table, at: str) -> None:  # noqa: ARG002
-        pytest.skip("moto undoes a transaction by putting back its copy of the table, over what others did meanwhile")
+        pytest.skip(_TORN)
 
 
 @pytest.mark.engines

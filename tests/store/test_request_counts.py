@@ -38,6 +38,12 @@ def _image(client: Client) -> None:
     client.push_manifest("a/b", "v1", IMAGE)
 
 
+def _layers(client: Client) -> None:
+    for blob in (CONFIG, *LAYERS):
+        client.push_blob("a/b", blob)
+    client.push_manifest("a/b", "v1", image(CONFIG))
+
+
 def _ask(method: str, target: str) -> Callable[[Client], int]:
     return lambda client: client.ask(method, f"/v2/{target}").status
 
@@ -91,6 +97,7 @@ ROWS = (
     Row("50 MB, POST, PATCH and PUT",    _nothing,   _post_patch_and_put(BIG),                       11, 12),
     Row("50 MiB, POST, PATCH and PUT",   _nothing,   _post_patch_and_put(BIGGER),                    12, 12),
     Row("manifest PUT, 5 layers",        _image,     _put_image,                                     10, 11, 1),
+    Row("manifest PUT, new, 5 layers",   _layers,    _put_image,                                     10, 11, 1),
     Row("mount",                         _image,     _ask("POST", _MOUNT),                            2,  2),
     Row("100 of 10 000 tags",            _10k_tags,  _ask("GET", "a/b/tags/list?n=100"),              1,  1),
     Row("manifest DELETE, 1 002 tags",   _many_tags, _ask("DELETE", f"a/b/manifests/{IMAGE.digest}"),  7, 12, 4),

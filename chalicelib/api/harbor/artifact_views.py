@@ -19,7 +19,7 @@ from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository, Tag, parse_reference
 from chalicelib.store import manifests
 from chalicelib.store.directory import labels
-from chalicelib.store.index import artifacts, events, kinds
+from chalicelib.store.index import artifacts, attributes, events, kinds
 from chalicelib.store.index import repositories as records
 from chalicelib.store.index.artifacts import Accessory, Artifact, TagRecord
 from chalicelib.store.index.repositories import RepositoryRecord
@@ -148,7 +148,7 @@ def _shown(
         "icon": "",
         "push_time": artifact.pushed,
         "pull_time": artifact.pulled or NEVER,
-        "extra_attrs": document["extra_attrs"],
+        "extra_attrs": attributes.of(call.services.index, home, artifact),
         "annotations": document["annotations"] or None,
         "references": _references(call, located) or None,
         "tags": [shown_tag(home, artifact, tag) for tag in _tags(call, located)] or None if options.tags else None,

@@ -50,8 +50,13 @@ def read(content: Content, repository: Repository, digest: Digest) -> Manifest |
         return None
 
 
-def describe(content: Content, repository: Repository, digest: Digest, manifest: Manifest) -> Description:
-    """Return what is worth knowing of a manifest; reads its config, and an index's children for their sizes."""
+def describe(
+    content: Content, repository: Repository, digest: Digest, manifest: Manifest, *, deep: bool = True
+) -> Description:
+    """Return what is worth knowing of a manifest; reads an index's children for sizes and, if `deep`, the config.
+
+    A push has no time for the config: its attributes are None until somebody looks at them (`attributes`).
+    """
     kind = kinds.artifact_type(manifest)
     relation = kinds.relation(manifest)
     own = len(manifest.content) + sum(blob.size for blob in manifest.blobs)
@@ -64,7 +69,10 @@ def describe(content: Content, repository: Repository, digest: Digest, manifest:
         "artifact_type": manifest.artifact_type or manifest.media_type,
         "size": own + _sizes(content, repository, manifest),
         "bytes": own,
-        "extra_attrs": _attributes(content, repository, manifest, kind),
+        "extra_attrs": _attributes(content, repository, manifest, kind)
+        if deep or not _has_more(manifest, kind)
+        else None,
+        "config": _config(manifest),
         "annotations": bounded(manifest.annotations),
         "subject": relation.subject if relation else "",
         "accessory": relation.type if relation else "",
@@ -121,11 +129,35 @@ def _digests(descriptors: Iterable[Descriptor]) -> tuple[Digest, ...]:
     return tuple(dict.fromkeys(descriptor.digest for descriptor in descriptors))
 
 
-def _attributes(content: Content, repository: Repository, manifest: Manifest, kind: str) -> Mapping[str, Any]:
-    """Return what the config says that Harbor shows."""
-    if manifest.kind is not Kind.IMAGE or kind not in _DESCRIBED:
+def _has_more(manifest: Manifest, kind: str) -> bool:
+    """Tell whether the config says something that Harbor shows."""
+    return manifest.kind is Kind.IMAGE and kind in _DESCRIBED
+
+
+def _config(manifest: Manifest) -> Mapping[str, Any]:
+    if manifest.kind is not Kind.IMAGE or not manifest.blobs:
         return {}
-    config = read_config(content, repository, manifest.blobs[0])
+    return {"digest": str(manifest.blobs[0].digest), "size": manifest.blobs[0].size}
+
+
+def attributes(content: Content, repository: Repository, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the config of a described manifest says, read now where nobody has looked at it before."""
+    known: Mapping[str, Any] | None = document["extra_attrs"]
+    if known is not None:
+        return known
+    config = document["config"]
+    descriptor = Descriptor(document["media_type"], Digest.parse(config["digest"]), config["size"])
+    return _shown(read_config(content, repository, descriptor), document["type"])
+
+
+def _attributes(content: Content, repository: Repository, manifest: Manifest, kind: str) -> Mapping[str, Any]:
+    if not _has_more(manifest, kind):
+        return {}
+    return _shown(read_config(content, repository, manifest.blobs[0]), kind)
+
+
+def _shown(config: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """Return what Harbor shows of a config."""
     if kind != IMAGE:
         return bounded(config)
     shown = {name: config[name] for name in _IMAGE_FIELDS if isinstance(config.get(name), str)}

@@ -23,7 +23,19 @@ from chalicelib.store.index.artifacts import Artifact
 from chalicelib.store.index.attempts import in_same
 from chalicelib.store.index.descriptions import Description
 from chalicelib.store.index.repositories import RepositoryRecord
-from chalicelib.store.table import ABSENT, PRESENT, Add, BusyError, Change, Check, Delete, If, Key, Put, Record
+from chalicelib.store.table import (
+    ABSENT,
+    PRESENT,
+    Add,
+    BusyError,
+    Change,
+    Check,
+    Delete,
+    If,
+    Key,
+    Put,
+    Record,
+)
 
 _RACED = "others changed the artifact or the tag meanwhile"
 # Seven changes at most for each tag, and one for the repository; two for each child.
@@ -45,7 +57,7 @@ def manifest(
     found = known or descriptions.read(index.content, home.repository, digest)
     if found is None:
         return
-    described = descriptions.describe(index.content, home.repository, digest, found)
+    described = descriptions.describe(index.content, home.repository, digest, found, deep=False)
     document = {**described.document, "id": index.new_id(), "pushed": pushed or index.time(), "labels": []}
     _relate(index, home, str(digest), described)
     in_same(index, home, _make, document)

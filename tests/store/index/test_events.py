@@ -18,7 +18,7 @@ def test_a_push_shows_the_image_its_tag_and_its_repository() -> None:
     assert world.listed() == [str(digest)]
     found = world.artifact(digest).document
     assert (found["type"], found["media_type"]) == ("IMAGE", CONFIG_TYPE)
-    assert found["extra_attrs"] == {"architecture": "amd64", "os": "linux", "config": {"Cmd": ["one"]}}
+    assert world.attributes(digest) == {"architecture": "amd64", "os": "linux", "config": {"Cmd": ["one"]}}
     assert repositories.count(world.index, PROJECT) == 1
     assert repositories.storage(world.index, PROJECT) == found["bytes"] == found["size"]
 
@@ -225,7 +225,7 @@ def test_what_clients_write_at_length_does_not_overflow_a_record() -> None:
     digest = world.push(image("long", config=config, annotations=annotations), "v1")
 
     found = world.artifact(digest).document
-    assert found["extra_attrs"]["architecture"] == "amd64"
+    assert world.attributes(digest)["architecture"] == "amd64"
     assert 10 < len(found["annotations"]) < 60
 
 
@@ -236,4 +236,17 @@ def test_a_config_that_is_no_json_costs_only_its_attributes() -> None:
 
     digest = world.push(document, "v1")
 
-    assert world.artifact(digest).document["extra_attrs"] == {"config": {}}
+    assert world.attributes(digest) == {"config": {}}
+
+
+def test_what_a_config_says_is_read_once_when_somebody_looks() -> None:
+    world = World()
+    digest = world.push(image("one"), "v1")
+    assert world.artifact(digest).document["extra_attrs"] is None
+
+    first = world.attributes(digest)
+
+    assert world.artifact(digest).document["extra_attrs"] == first
+    world.objects.asked.clear()
+    assert world.attributes(digest) == first
+    assert world.objects.asked == []

@@ -20,7 +20,7 @@ from chalicelib.oci.pages import PageRequest
 from chalicelib.store import blobs, layout, manifests
 from chalicelib.store.blobs import Blob
 from chalicelib.store.content import Content
-from chalicelib.store.index import Index, artifacts, descriptions, events, kinds, repositories
+from chalicelib.store.index import Index, artifacts, attributes, descriptions, events, kinds, repositories
 from chalicelib.store.index.repositories import RepositoryRecord
 from chalicelib.store.sqlite import SqliteTable
 from chalicelib.store.table import Table
@@ -160,9 +160,17 @@ class World:
         assert found.tags == len(page.entries)
         return {
             **{name: value for name, value in found.document.items() if name not in drop},
+            # A push leaves them to whoever looks first.
+            "extra_attrs": descriptions.attributes(self.index.content, home.repository, found.document),
             "tags": [tag.name for tag in page.entries],
             "children": [child["digest"] for child in artifacts.children(self.index, home, digest)],
         }
+
+    def attributes(self, digest: Digest) -> Mapping[str, Any]:
+        """Return what an artifact's config says, as the API asks for it."""
+        home = repositories.find(self.index, PROJECT, HOME)
+        assert home
+        return attributes.of(self.index, home, self.artifact(digest))
 
     def expected(self, repository: Repository = HOME) -> Shown:
         """Return what the index should show, from S3 alone."""
