@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from chalicelib.api.dispatch import ENDPOINTS
+from chalicelib.api.harbor.unbuilt import UNBUILT
 from chalicelib.config import VARIABLES
 from chalicelib.oci.errors import ErrorCode
 
@@ -72,3 +73,13 @@ def test_decisions_are_short_and_name_their_downside() -> None:
         text = path.read_text()
         assert "Downside" in text, path.name
         assert text.count("\n") <= 20, path.name
+
+
+def test_the_readme_lists_what_of_harbor_s_api_is_not_built() -> None:
+    section = README.partition("## Harbor's API")[2].partition("\n## ")[0]
+    beginnings = {"/" + path.split("/")[1] for _, path in UNBUILT if not path.startswith("/projects/")}
+    of_projects = {part for _, path in UNBUILT if path.startswith("/projects/") for part in path.split("/")[3:4]}
+
+    listed = set(re.findall(r"`(/[a-z0-9/]+|[a-z]+)`", section, re.IGNORECASE))
+    assert {"/" + part.split("/")[1] for part in listed if part.startswith("/")} >= beginnings
+    assert {f"/{part}" for part in of_projects - {"repositories"}} <= listed
