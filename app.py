@@ -10,6 +10,8 @@ from chalicelib.config import Settings
 from chalicelib.jobs import abandoned_uploads
 from chalicelib.services import build
 
+# A step of a job takes seconds; this leaves it minutes.
+LAST_STEP_MILLISECONDS = 120_000
 METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]
 
 
@@ -34,6 +36,14 @@ def registry() -> Response:
     assert app.current_request is not None
     request = to_request(app.current_request.to_original_event(), settings.public_url)
     return Response(**to_chalice(dispatch(services, request)))
+
+
+@app.schedule(Rate(1, unit=Rate.DAYS))
+def repair_index(event: Any) -> None:
+    """Make the artifact index agree with the bucket, as far as the time goes; tomorrow it goes on from there."""
+    from chalicelib.jobs import reindex  # noqa: PLC0415 - a pull would wait for its import
+
+    reindex.go_on(services, lambda: event.context.get_remaining_time_in_millis() > LAST_STEP_MILLISECONDS)
 
 
 @app.schedule(Rate(1, unit=Rate.HOURS))

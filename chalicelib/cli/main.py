@@ -67,6 +67,27 @@ def serve(context: click.Context, host: str, port: int, data: Path, as_json: boo
     _start(context, host, port, data, as_json)
 
 
+@main.command("reindex", short_help="Make the index agree with the bucket.")
+@click.argument("project", default="")
+@click.option(
+    "--data",
+    envvar="DATA",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the running `roadstead run`; without it the services of the settings.",
+)
+def repair(project: str, data: Path | None) -> None:
+    """Make the artifact index agree with the bucket: of a PROJECT or of everything, while the server goes on.
+
+    The index is what lists of repositories, artifacts and tags come from. Servers repair it each day by themselves.
+    """
+    from chalicelib.server import run as server  # noqa: PLC0415 - as above
+
+    try:
+        server.repair(Settings.from_env(), data, project, click.echo)
+    except (ValueError, LookupError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
 def _start(context: click.Context, host: str, port: int, data: Path, as_json: bool) -> None:
     from chalicelib.server import run as server  # noqa: PLC0415 - `--help` need not load the server
 

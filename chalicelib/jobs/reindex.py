@@ -27,7 +27,7 @@ from chalicelib.store.index import Index, artifacts, removal, repositories, sett
 from chalicelib.store.index.attempts import in_any, in_known
 from chalicelib.store.index.repositories import RepositoryRecord
 from chalicelib.store.objects import Entry
-from chalicelib.store.table import Slice
+from chalicelib.store.table import Key, Put, Slice
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ T = TypeVar("T")
 
 _PAGE = 200
 _SIDE_BY_SIDE = 8
+_PROGRESS = Key("jobs/", "reindex")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +53,34 @@ class Cursor:
         return asdict(self)
 
 
-def run(services: Services, project: str = "", repository: str = "") -> int:
+def go_on(services: Services, more_time: Callable[[], bool]) -> bool:
+    """Go through everything while there is `more_time`, from where the last call ended; tell whether it is done.
+
+    A function on Lambda has a quarter of an hour: a large registry takes several of them.
+    """
+    table = services.index.table
+    found = table.get(_PROGRESS)
+    cursor = Cursor(**found.document) if found and found.document else begin(services)
+    with ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="reindex") as pool:
+        while cursor and more_time():
+            cursor = _step_or_skip(services, pool, cursor, "", "")
+    table.commit(Put(_PROGRESS, cursor.document() if cursor else {}))
+    return cursor is None
+
+
+def run(
+    services: Services, project: str = "", repository: str = "", progress: Callable[[Cursor], None] = lambda _: None
+) -> int:
     """Go through one repository, a project, or with neither through everything; return how many steps it took.
 
-    A repository in which something is wrong is named in the log, and left. Raise LookupError where there is no such
-    project, OSError or RegistryError where a store does not answer.
+    `progress` is told where each step begins. A repository in which something is wrong is named in the log, and left.
+    Raise LookupError where there is no such project, OSError or RegistryError where a store does not answer.
     """
     with ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="reindex") as pool:
         cursor = begin(services, project, repository)
         steps = 0
         while cursor:
+            progress(cursor)
             cursor = _step_or_skip(services, pool, cursor, project, repository)
             steps += 1
         return steps

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from chalicelib.config import THROUGH_THE_SERVER, Settings
+from chalicelib.config import FILE_TABLE, THROUGH_THE_SERVER, Settings
 from chalicelib.server.secrets import private_file
 from chalicelib.services import admin_client
 from chalicelib.store import bucket
@@ -51,6 +51,20 @@ class Embedded:
         self.guardian.wait()
 
 
+def pointed(settings: Settings, folder: Path) -> Settings:
+    """Return settings that lead to the service that was started over `folder`; raise OSError where none ever was."""
+    keys, ports = (json.loads((folder / "s3" / name).read_text()) for name in ("keys.json", "ports.json"))
+    return replace(
+        settings,
+        s3_endpoint=f"http://{_HOST}:{ports['s3']}",
+        s3_public_endpoint=settings.s3_public_endpoint or THROUGH_THE_SERVER,
+        access_key=keys["access_key"],
+        secret_key=keys["secret_key"],
+        session_token="",
+        table=f"{FILE_TABLE}{folder / 'directory.sqlite'}",
+    )
+
+
 def start(settings: Settings, folder: Path) -> Embedded:
     """Start the service over `folder` and make the bucket; raise OSError with the end of its log."""
     home = folder / "s3"
@@ -59,15 +73,7 @@ def start(settings: Settings, folder: Path) -> Embedded:
     with _lock(home) as lock:
         ports = _ports(home / "ports.json")
         guardian = _launch(home, keys, ports, lock.fileno())
-    pointed = replace(
-        settings,
-        s3_endpoint=f"http://{_HOST}:{ports['s3']}",
-        s3_public_endpoint=settings.s3_public_endpoint or THROUGH_THE_SERVER,
-        access_key=keys["access_key"],
-        secret_key=keys["secret_key"],
-        session_token="",
-    )
-    service = Embedded(pointed, guardian)
+    service = Embedded(pointed(settings, folder), guardian)
     try:
         _wait(service, home / _LOG)
     except BaseException:

@@ -17,7 +17,7 @@ from typing import TextIO
 from aiohttp import ClientSession, ClientTimeout
 
 from chalicelib.api import indexing
-from chalicelib.config import FILE_TABLE, THROUGH_THE_SERVER, Settings
+from chalicelib.config import THROUGH_THE_SERVER, Settings
 from chalicelib.jobs import abandoned_uploads, reindex
 from chalicelib.server import embedded, http, secrets
 from chalicelib.server.downloads import Downloads
@@ -62,8 +62,7 @@ def run(settings: Settings, options: Options) -> None:
         except OSError as error:
             raise StartError(str(error)) from error
         try:
-            table = f"{FILE_TABLE}{options.folder / 'directory.sqlite'}"
-            asyncio.run(_serve(replace(service.settings, table=table), options, fresh))
+            asyncio.run(_serve(service.settings, options, fresh))
         finally:
             service.stop()
     _say(options, "Stopped.")
@@ -79,6 +78,21 @@ def serve(settings: Settings, options: Options) -> None:
         raise StartError(str(error)) from error
     asyncio.run(_serve(complete, options, fresh))
     _say(options, "Stopped.")
+
+
+def repair(settings: Settings, folder: Path | None, project: str, tell: Callable[[str], None]) -> None:
+    """Make the artifact index agree with the bucket, beside a server that runs; raise LookupError or OSError.
+
+    With `folder` the server is the one that `run` started over it, else one over the services of the settings.
+    """
+    if folder:
+        settings = embedded.pointed(secrets.complete(settings, folder)[0], folder)
+    elif not settings.signing_keys:
+        # Nothing is signed here, and services are not made without a key.
+        settings = replace(settings, signing_key=bytes(32))
+    services = build(settings)
+    steps = reindex.run(services, project, progress=lambda cursor: tell(cursor.repository or cursor.project))
+    tell(f"done in {steps} steps")
 
 
 @contextlib.contextmanager

@@ -200,3 +200,18 @@ def test_a_record_that_cannot_be_read_holds_up_its_repository_alone(caplog: pyte
 def test_a_project_that_does_not_exist_is_named() -> None:
     with pytest.raises(LookupError, match="no project nowhere"):
         reindex.run(services_of(World()), "nowhere")
+
+
+def test_a_function_with_little_time_goes_on_where_it_ended() -> None:
+    world = World()
+    for number in range(5):
+        world.store(image(f"{number}"), "v1", repository=Repository(f"library/app{number}"))
+    services = services_of(world)
+    ended, calls = False, 0
+    while not ended:
+        ended = reindex.go_on(services, iter([True, True, False]).__next__)
+        calls += 1
+
+    assert calls > 2
+    assert repositories.count(world.index, PROJECT) == 5
+    assert not reindex.go_on(services, lambda: False)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +30,7 @@ from tests.server.pushing import (
     push_chunked,
     push_manifest,
 )
-from tests.server.running import Server, launched, started
+from tests.server.running import Server, environment, launched, started
 
 REPOSITORY = "library/run"
 LAYERS = (content("small", 5000), content("large", 17 * MiB))
@@ -176,3 +178,19 @@ def test_upload_goes_on_after_a_kill(tmp_path: Path) -> None:
         done = server.ask("PUT", f"{status.header('location')}&digest={digest(data)}", None, data[20 * MiB :])
 
         assert done.status == 201
+
+
+def test_the_index_is_made_anew_beside_a_running_server(tmp_path: Path) -> None:
+    with running(tmp_path, ROADSTEAD_ADMIN_PASSWORD="Open5esame") as server:
+        config = content("config", 100)
+        push_blob(server, REPOSITORY, config)
+        push_manifest(server, REPOSITORY, "v1", image(config, []))
+        with sqlite3.connect(server.folder / "data" / "directory.sqlite") as database:
+            database.execute("DELETE FROM records WHERE pk LIKE 'repositories/%' OR pk LIKE 'indexed/%'")
+        assert server.ask("GET", "/api/v2.0/projects/library/repositories").body == b"[]"
+
+        command = [sys.executable, "-m", "chalicelib.cli.main", "reindex", "--data", str(server.folder / "data")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
+
+        assert "done in" in done.stdout
+        assert b"library/run" in server.ask("GET", "/api/v2.0/projects/library/repositories").body

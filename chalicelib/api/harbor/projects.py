@@ -251,7 +251,7 @@ def _why_kept(call: HarborCall) -> str:
     if count:
         return f"the project {call.project.name} holds {count} repositories: delete them first"
     if _is_in_catalog(call, call.project.name):
-        return "the bucket holds repositories of the project that the index lacks: run reindex, then delete them"
+        return "the bucket holds repositories of it that the index lacks: delete them after `roadstead reindex`"
     return ""
 
 

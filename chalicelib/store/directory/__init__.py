@@ -20,6 +20,7 @@ audit/                 <time>.<id>           every event, system and projects to
 sessions/              <hash>                a portal session; expires                       sessions
 logins/                <account or source>   failed logins; expires                          logins
 foundation/            laid                  the first project was made                      foundation
+jobs/                  reindex               where `jobs.reindex` goes on                    jobs.reindex
 ```
 
 Project id 0 is the system itself: its robots, its labels, its events.
