@@ -1,6 +1,8 @@
 """What somebody with bad intentions tries: each attempt is refused, and nothing is different afterwards."""
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import cast
 from urllib.parse import quote, urlencode
 
 import orjson
@@ -12,6 +14,7 @@ from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import RegistryError
 from chalicelib.policy.rbac import Permission
 from chalicelib.store.directory import members, projects, sessions, users
+from chalicelib.store.table import Table
 from tests.api.asking import basic
 from tests.api.principals import API, CONFIG, IMAGE, PASSWORD, PRIVATE, PUBLIC, World, as_user, granted
 
@@ -669,3 +672,26 @@ def test_an_administrator_is_told_that_a_project_is_missing_and_others_that_it_m
     private = world.registry("POST", f"/v2/{PRIVATE}/app/blobs/uploads/", who=as_user("outsider"))
     assert outsider.status == private.status == 403
     assert messages(outsider) == messages(private).replace(PRIVATE, "missing")
+
+
+class _Gone:
+    """A table that does not answer."""
+
+    def __getattr__(self, name: str) -> object:
+        raise OSError(name)
+
+
+def test_a_pull_with_a_token_asks_nobody_but_s3(world: World) -> None:
+    token = world.token(as_user("guest"), f"repository:{PRIVATE}/app:pull")
+    services = world.client.services
+    away = cast("Table", _Gone())
+    world.client.services = replace(
+        services, directory=replace(services.directory, table=away), index=replace(services.index, table=away)
+    )
+
+    for path in ("manifests/v1", f"manifests/{Digest.of(IMAGE)}", "tags/list"):
+        assert world.registry("GET", f"/v2/{PRIVATE}/app/{path}", who=token).status == 200
+    assert world.registry("GET", f"/v2/{PRIVATE}/app/blobs/{CONFIG_DIGEST}", who=token).status == 307
+    assert world.registry("GET", "/v2/", who=token).status == 200
+    # Whoever logs in needs the directory, and is told that it is away for the moment.
+    assert world.registry("GET", "/service/token", who=as_user("guest")).status == 503

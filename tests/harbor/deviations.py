@@ -59,9 +59,10 @@ DEVIATIONS: tuple[Deviation, ...] = (
         "getLogs",
         "updateUserPassword",
     ),
-    _status(409, "the name is taken: Harbor refuses it too, and does not say so", "CreateRobot"),
+    _status(409, "the name is taken, or somebody else changed the same thing at once: nothing was done"),
     _status(412, "an index needs the artifact: Harbor refuses it too, and does not say so", "deleteArtifact"),
     _status(429, "too many wrong passwords: Harbor has no such limit here, and locks nobody out"),
+    _status(503, "the bucket or the table does not answer: trying again in a moment helps"),
     _status(501, "Harbor has this operation, and this registry not yet"),
     _status(413, "a body of more than 1 MiB, which Harbor reads whole"),
 )

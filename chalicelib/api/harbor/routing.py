@@ -9,9 +9,10 @@ Invariants:
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 from urllib.parse import unquote
 
 from chalicelib.api import guard, identity
@@ -53,17 +54,22 @@ def handle(services: Services, request: Request) -> Response:
 def _answer(services: Services, request: Request) -> Response:
     try:
         return _handle(services, request)
-    except HarborError as error:
-        return render(error)
-    except RegistryError as error:
-        return render(translated(error))
-    except RefusedError as error:
-        return render(HarborError(HarborCode.CONFLICT, str(error)))
-    except BusyError:
-        return render(HarborError(HarborCode.CONFLICT, "others changed the same thing at once: try again"))
-    except Exception:
-        log.exception("request %s failed: %s %s", request.id, request.method, request.path)
-        return render(translated(RegistryError(ErrorCode.UNKNOWN)))
+    except Exception as error:
+        refusal = next(refused(error) for kind, refused in _REFUSALS if isinstance(error, kind))
+        if refusal.code.status >= HarborCode.UNKNOWN.status:
+            log.exception("request %s failed: %s %s", request.id, request.method, request.path)
+        return render(refusal)
+
+
+# What a request fails with, and how that is put; the first that fits.
+_REFUSALS: tuple[tuple[type[Exception], Callable[[Any], HarborError]], ...] = (
+    (HarborError, lambda error: error),
+    (RegistryError, translated),
+    (RefusedError, lambda error: HarborError(HarborCode.CONFLICT, str(error))),
+    (BusyError, lambda _: HarborError(HarborCode.CONFLICT, "others changed the same thing at once: try again")),
+    (OSError, lambda _: HarborError(HarborCode.UNAVAILABLE, "storage did not answer; try again in a moment")),
+    (Exception, lambda _: translated(RegistryError(ErrorCode.UNKNOWN))),
+)
 
 
 def _handle(services: Services, request: Request) -> Response:
