@@ -56,7 +56,7 @@ def _answer(services: Services, request: Request) -> Response:
         return _handle(services, request)
     except Exception as error:
         refusal = next(refused(error) for kind, refused in _REFUSALS if isinstance(error, kind))
-        if refusal.code.status >= HarborCode.UNKNOWN.status:
+        if refusal.code in (HarborCode.UNKNOWN, HarborCode.UNAVAILABLE):
             log.exception("request %s failed: %s %s", request.id, request.method, request.path)
         return render(refusal)
 
