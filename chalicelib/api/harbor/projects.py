@@ -168,8 +168,8 @@ def _new_project(call: HarborCall, name: str, body: Mapping[str, Any]) -> NewPro
         metadata.setdefault("public", "true")
     if body.get("storage_limit") is not None and not call.principal.administrator:
         limit = _default_limit(call)
-    if typed(body, "registry_id", int, 0):
-        raise HarborError(HarborCode.NOT_IMPLEMENTED, "proxy cache projects are not built yet")
+    if registry := typed(body, "registry_id", int, 0):
+        raise bad_request(f"there is no registry {registry}: proxy cache projects are not built yet")
     owner_id, owner_name = _owner(call)
     return NewProject(name, owner_id, owner_name, {"public": "false", **metadata}, allowlist, limit)
 
