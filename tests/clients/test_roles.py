@@ -26,7 +26,7 @@ SHOWS_NOTHING_UNASKED = ("ctr", "oras")
 
 # What they print of good credentials that are refused on a HEAD, whose answer has no body to say more.
 BODILESS: Mapping[str, str] = {
-    "docker": "you may not",  # it goes on and asks again with GET or POST
+    "docker": "may not|log in to",  # it goes on and asks again with GET or POST
     "podman": r"authentication required|403 \(Forbidden\)",
     "skopeo": r"authentication required|403 \(Forbidden\)",
     "crane": "401 Unauthorized|403 Forbidden",
@@ -119,8 +119,8 @@ def reason(client: Client, principal: str, operation: str) -> str:
     place, _, verb = operation.rpartition(" ")
     may_look = f"{place} pull".strip() in works(principal)
     if may_look and client.name != "ctr":
-        return f"you may not {verb}"
-    lacking = f"you may not (pull|{verb})|{BODILESS[client.name]}"
+        return f"may not {verb}|log in to {verb}"
+    lacking = f"(may not|log in to) (pull|{verb})|{BODILESS[client.name]}"
     # Whether a project is missing is said to whoever may know.
     return f"{lacking}|there is no project|404 Not Found" if place == "missing" else lacking
 
