@@ -17,7 +17,7 @@ from tests.harbor.schema import problems
 BOX = "library/tools/busybox"
 # Tags have a past here, and not in Harbor.
 OURS = ("/history", "/undo")
-WITHOUT_A_SERVER = {"run", "serve", "completion", "logout"}
+WITHOUT_A_SERVER = {"reindex", "run", "serve", "completion", "logout"}
 
 COMMANDS = [
     "status --project library",
