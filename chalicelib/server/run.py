@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 _CLEAN_SECONDS = 3600
 _INDEX_SECONDS = 24 * 3600
 _PULLS_SECONDS = 5
+_AFTER_THE_START = 600
 # mallopt(3): setting it also stops glibc from raising it as blocks are freed.
 _M_MMAP_THRESHOLD = -3
 _MAPPED_FROM = 256 * 1024
@@ -157,7 +158,8 @@ async def _downloads(settings: Settings) -> AsyncIterator[Downloads | None]:
 
 
 async def _every(seconds: int, name: str, job: Callable[[Services], object], services: Services) -> None:
-    """Do a job now and every so many seconds."""
+    """Do a job every so many seconds, what takes long not before a start is over."""
+    await asyncio.sleep(_AFTER_THE_START if seconds >= _INDEX_SECONDS else 0)
     while True:
         try:
             await asyncio.to_thread(job, services)
