@@ -17,7 +17,6 @@ import re
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qs
 
 from chalicelib.api import tokens
 from chalicelib.api.endpoints import Call, Endpoint
@@ -31,7 +30,6 @@ from chalicelib.services import Services
 KEYS_PATH = "/service/keys"
 _LONGEST_ACCESS = 6000
 _UPLOAD_SECONDS = 24 * 3600
-_LONGEST_FORM = 64 * 1024
 _STATE = re.compile(r"(?P<algorithm>[a-z0-9]{1,16})\.(?P<expiry>[0-9]{1,12})\.(?P<signature>[0-9a-f]{40})", re.ASCII)
 
 
@@ -138,9 +136,8 @@ def keys(call: Call) -> Response:
 
 
 def _form(request: Request) -> dict[str, list[str]]:
-    content = request.read(_LONGEST_FORM)
     try:
-        return parse_qs((content or b"").decode(), max_num_fields=100)
+        return request.form(most=100)
     except ValueError as error:
         raise RegistryError(
             ErrorCode.UNSUPPORTED, "send an HTML form: grant_type=password&...", status=400

@@ -77,11 +77,15 @@ def _handle(services: Services, request: Request) -> Response:
         return endpoint.handler(Call(services, request, repository, argument, Grant()))
     resource = f"repository:{repository}" if name else CATALOG
     grant = auth.authorise(services, request, resource, endpoint.action)
-    if endpoint.action in (Action.PUSH, Action.DELETE):
-        from chalicelib.api import guard  # noqa: PLC0415 - a pull has no use for it, and waits for imports
+    changes = endpoint.action in (Action.PUSH, Action.DELETE)
+    project_id = _checked_project(services, repository, grant) if changes else 0
+    return endpoint.handler(Call(services, request, repository, argument, grant, project_id))
 
-        guard.check_change(services, repository, grant.issued)
-    return endpoint.handler(Call(services, request, repository, argument, grant))
+
+def _checked_project(services: Services, repository: Repository, grant: Grant) -> int:
+    from chalicelib.api import guard  # noqa: PLC0415 - a pull has no use for it, and waits for imports
+
+    return guard.check_change(services, repository, grant.issued).id
 
 
 def _repository(services: Services, request: Request, name: str) -> Repository:

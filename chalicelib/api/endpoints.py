@@ -11,13 +11,17 @@ from chalicelib.services import Services
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that was routed and authorised; `argument` is the last part of its path."""
+    """A request that was routed and authorised.
+
+    `argument` is the last part of its path; `project_id` is that of the repository where content changes, else 0.
+    """
 
     services: Services
     request: Request
     repository: Repository
     argument: str
     grant: Grant
+    project_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

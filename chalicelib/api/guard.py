@@ -19,8 +19,11 @@ READ_ONLY = "The system is in read only mode. Any modification is prohibited."
 _SKEW_SECONDS = 5
 
 
-def check_change(services: Services, repository: Repository, issued: int) -> None:
-    """Raise NAME_UNKNOWN, UNAUTHORIZED or DENIED where nothing may change; `issued` is when the token was, or 0."""
+def check_change(services: Services, repository: Repository, issued: int) -> Project:
+    """Return the repository's project; raise NAME_UNKNOWN, UNAUTHORIZED or DENIED where nothing in it may change.
+
+    `issued` is when the token was, or 0 where there is none.
+    """
     name = repository.name.partition("/")[0]
     project = projects.find(services.directory, name)
     if project is None:
@@ -28,6 +31,7 @@ def check_change(services: Services, repository: Repository, issued: int) -> Non
     if issued and _is_younger(project, issued):
         raise RegistryError(ErrorCode.UNAUTHORIZED, "the token is older than the project: log in again")
     check_not_read_only(services)
+    return project
 
 
 def _is_younger(project: Project, issued: int) -> bool:

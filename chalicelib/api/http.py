@@ -11,7 +11,7 @@ Invariants:
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
@@ -22,6 +22,7 @@ JSON = "application/json"
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 TOKEN_PATH = "/service/token"
 _READ = 1 << 16
+_LONGEST_FORM = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,14 @@ class Request:
         while len(content) <= limit and (piece := self.body.read(_READ)):
             content += piece
         return bytes(content) if len(content) <= limit else None
+
+    def form(self, most: int) -> dict[str, list[str]]:
+        """Return the fields of the HTML form that was sent; raise ValueError if it has more than `most`, or is none.
+
+        A body longer than any login takes is read as none.
+        """
+        content = self.read(_LONGEST_FORM)
+        return parse_qs((content or b"").decode(), max_num_fields=most)
 
     def parameter(self, name: str) -> str:
         """Return the first value of a query parameter, or ""."""

@@ -17,11 +17,10 @@ from chalicelib.api import passwords
 from chalicelib.api.http import Request
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.policy import access, people
-from chalicelib.policy import robots as policy
 from chalicelib.policy.access import ANONYMOUS, Kind, Principal, Standing
 from chalicelib.policy.configuration import DEFAULTS
-from chalicelib.policy.rbac import Role
-from chalicelib.policy.robots import EVERY_PROJECT, RobotPermission
+from chalicelib.policy.rbac import Permission, Role
+from chalicelib.policy.robots import EVERY_PROJECT
 from chalicelib.policy.throttle import network
 from chalicelib.services import Services
 from chalicelib.store.directory import (
@@ -161,23 +160,15 @@ def _robot_account(services: Services, _request: Request, name: str, secret: str
         return None
     if not passwords.check(name, robot.secret, secret) or not _may_work(services, robot):
         return None
-    permissions = _live(services, robot)
+    [living] = robots.living(services.directory, [robot])
     return Principal(
         name,
         kind=Kind.ROBOT,
         id=robot.id,
-        permissions=permissions,
+        permissions=living.permissions,
         project_id=robot.project_id,
         expires=max(robot.expires, 0),
     )
-
-
-def _live(services: Services, robot: Robot) -> tuple[RobotPermission, ...]:
-    """Return a robot account's permissions without those in projects that are not the ones they were given in."""
-    found = projects.named(services.directory, tuple(robot.projects))
-    ids = {project.name: project.id for project in found}
-    gone = {name for name, number in robot.projects.items() if ids.get(name) != number}
-    return policy.live(robot.permissions, gone)
 
 
 def _find_robot(services: Services, name: str) -> Robot | None:
@@ -284,13 +275,18 @@ def roles(services: Services, principal: Principal, project_id: int) -> frozense
     """Return the roles that a user has in a project."""
     if principal.kind is not Kind.USER:
         return frozenset()
-    return members.roles(services.directory, project_id, [f"{members.Kind.USER}/{principal.id}"])
+    return members.roles(services.directory, project_id, [members.key_of(members.Kind.USER, principal.id)])
 
 
 def standing(services: Services, principal: Principal, project: Project) -> Standing:
     """Return how a principal stands to a project."""
     held = frozenset() if principal.administrator else roles(services, principal, project.id)
     return Standing(project.name, project.public, held)
+
+
+def permissions(services: Services, principal: Principal, project: Project) -> frozenset[Permission]:
+    """Return what a principal may do in a project."""
+    return access.in_project(principal, standing(services, principal, project))
 
 
 def grant(services: Services, principal: Principal, resources: Iterable[str]) -> access.Grant:
@@ -317,7 +313,8 @@ def visible_projects(services: Services, principal: Principal) -> tuple[Project,
 
 def _of_member(services: Services, user: Principal) -> Iterable[Project]:
     """Return the projects in which a user is a member, leaving out what another made anew under the name of one."""
-    held = {(each.project, each.project_id) for each in members.memberships(services.directory, f"u/{user.id}")}
+    key = members.key_of(members.Kind.USER, user.id)
+    held = {(each.project, each.project_id) for each in members.memberships(services.directory, key)}
     found = projects.named(services.directory, tuple(sorted({name for name, _ in held})))
     return [project for project in found if (project.name, project.id) in held]
 

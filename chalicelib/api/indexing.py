@@ -1,11 +1,11 @@
-"""Telling the artifact index what a request did in S3, and counting pulls.
+"""Telling the artifact index and the audit log what a request did.
 
 Invariant: nothing here fails a request. S3 has committed already, and `jobs.reindex` repairs what the index missed.
 """
 
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.manifests import Manifest
@@ -19,54 +19,55 @@ log = logging.getLogger(__name__)
 
 
 def pushed(
-    services: Services, repository: Repository, manifest: Manifest, digest: Digest, tags: Iterable[Tag]
+    services: Services,
+    project_id: int,
+    repository: Repository,
+    manifest: Manifest,
+    digest: Digest,
+    tags: Iterable[Tag],
 ) -> None:
     """Tell of a manifest that was stored, with the tags that name it now."""
     named = tuple(tags)
-    _tell(
-        services,
-        repository,
-        lambda project_id: events.pushed(services.index, project_id, repository, manifest, digest, named),
-    )
+    with _best_effort(repository):
+        events.pushed(services.index, project_id, repository, manifest, digest, named)
 
 
-def deleted(services: Services, repository: Repository, reference: Tag | Digest) -> None:
+def deleted(services: Services, project_id: int, repository: Repository, reference: Tag | Digest) -> None:
     """Tell of a tag, or of a manifest with its tags, that was deleted."""
-
-    def tell(project_id: int) -> None:
+    with _best_effort(repository):
         if isinstance(reference, Tag):
             events.untagged(services.index, project_id, repository, reference)
         else:
             events.deleted(services.index, project_id, repository, reference)
 
-    _tell(services, repository, tell)
 
-
-def retagged(services: Services, repository: Repository, tag: Tag, digest: Digest) -> None:
+def retagged(services: Services, project_id: int, repository: Repository, tag: Tag, digest: Digest) -> None:
     """Tell of a tag that names another manifest now."""
-    _tell(
-        services,
-        repository,
-        lambda project_id: events.retagged(services.index, project_id, repository, {tag.name: str(digest)}),
-    )
+    with _best_effort(repository):
+        events.retagged(services.index, project_id, repository, {tag.name: str(digest)})
 
 
-def audited(services: Services, actor: str, operation: str, repository: Repository, reference: Tag | Digest) -> None:
+def audited(services: Services, event: Event) -> None:
+    """Write into the audit log."""
+    try:
+        audit.log(services.directory, [event])
+    except Exception:
+        log.exception("the audit log lacks %s", event)
+
+
+def artifact_audited(
+    services: Services, actor: str, operation: str, project_id: int, repository: Repository, reference: Tag | Digest
+) -> None:
     """Write what somebody did to an artifact into the audit log."""
     mark = ":" if isinstance(reference, Tag) else "@"
-    event = Event(actor, f"{repository}{mark}{reference}", "artifact", operation)
-    _tell(
-        services,
-        repository,
-        lambda project_id: audit.log(services.directory, [replace(event, project_id=project_id)]),
-    )
+    resource = f"{repository}{mark}{reference}"
+    audited(services, Event(actor, resource, "artifact", operation, project_id=project_id))
 
 
-def _tell(services: Services, repository: Repository, tell: Callable[[int], None]) -> None:
+@contextmanager
+def _best_effort(repository: Repository) -> Iterator[None]:
     try:
-        project_id = project_of(services, repository)
-        if project_id is not None:
-            tell(project_id)
+        yield
     except Exception:
         log.exception("the index missed a change of %s: run reindex", repository)
 

@@ -124,8 +124,10 @@ def put_manifest(call: Call) -> Response:
     manifests.put(call.services.content, call.repository, manifest, digest, tags)
     from chalicelib.api import indexing  # noqa: PLC0415 - a pull has no use for it, and waits for imports
 
-    indexing.pushed(call.services, call.repository, manifest, digest, tags)
-    indexing.audited(call.services, call.grant.principal.name, "create", call.repository, reference)
+    indexing.pushed(call.services, call.project_id, call.repository, manifest, digest, tags)
+    indexing.artifact_audited(
+        call.services, call.grant.principal.name, "create", call.project_id, call.repository, reference
+    )
     headers = {
         "Location": f"/v2/{call.repository}/manifests/{digest}",
         "Docker-Content-Digest": str(digest),
@@ -161,8 +163,10 @@ def delete_manifest(call: Call) -> Response:
         manifests.delete(call.services.content, call.repository, reference)
     from chalicelib.api import indexing  # noqa: PLC0415 - as above
 
-    indexing.deleted(call.services, call.repository, reference)
-    indexing.audited(call.services, call.grant.principal.name, "delete", call.repository, reference)
+    indexing.deleted(call.services, call.project_id, call.repository, reference)
+    indexing.artifact_audited(
+        call.services, call.grant.principal.name, "delete", call.project_id, call.repository, reference
+    )
     return Response(202)
 
 

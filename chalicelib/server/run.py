@@ -29,10 +29,6 @@ from chalicelib.store.index import pulls
 
 log = logging.getLogger(__name__)
 
-_CLEAN_SECONDS = 3600
-_INDEX_SECONDS = 24 * 3600
-_PULLS_SECONDS = 5
-_AFTER_THE_START = 600
 # mallopt(3): setting it also stops glibc from raising it as blocks are freed.
 _M_MMAP_THRESHOLD = -3
 _MAPPED_FROM = 256 * 1024
@@ -129,7 +125,7 @@ async def _serve(settings: Settings, options: Options, fresh: bool) -> None:
             running = await http.start(services, downloads, AccessLog(options.out, options.json), address)
         except OSError as error:
             raise StartError(_cannot_listen(options, error)) from error
-        jobs = [asyncio.create_task(_every(seconds, name, job, services)) for seconds, name, job in _JOBS]
+        jobs = [asyncio.create_task(_repeat(job, services)) for job in _JOBS]
         _greet(settings, options, running.port, fresh)
         await stopped.wait()
         _say(options, "Stopping: requests under way may finish ...")
@@ -157,15 +153,24 @@ async def _downloads(settings: Settings) -> AsyncIterator[Downloads | None]:
         yield Downloads(settings.s3_endpoint, settings.bucket, session)
 
 
-async def _every(seconds: int, name: str, job: Callable[[Services], object], services: Services) -> None:
-    """Do a job every so many seconds, what takes long not before a start is over."""
-    await asyncio.sleep(_AFTER_THE_START if seconds >= _INDEX_SECONDS else 0)
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is done beside the requests: first after so many seconds, then every so many."""
+
+    name: str
+    do: Callable[[Services], object]
+    first: int
+    every: int
+
+
+async def _repeat(job: _Job, services: Services) -> None:
+    await asyncio.sleep(job.first)
     while True:
         try:
-            await asyncio.to_thread(job, services)
+            await asyncio.to_thread(job.do, services)
         except Exception:
-            log.exception("%s failed; it is tried again in %d seconds", name, seconds)
-        await asyncio.sleep(seconds)
+            log.exception("%s failed; it is tried again in %d seconds", job.name, job.every)
+        await asyncio.sleep(job.every)
 
 
 def _count_pulls(services: Services) -> None:
@@ -175,10 +180,11 @@ def _count_pulls(services: Services) -> None:
         pulls.flush(services.index, taken, partial(indexing.project_of, services))
 
 
-_JOBS: tuple[tuple[int, str, Callable[[Services], object]], ...] = (
-    (_CLEAN_SECONDS, "dropping abandoned uploads", abandoned_uploads.run),
-    (_INDEX_SECONDS, "repairing the artifact index", reindex.run),
-    (_PULLS_SECONDS, "counting pulls", _count_pulls),
+# Repairing takes long, and the index is seldom wrong: it waits until a start is over.
+_JOBS = (
+    _Job("dropping abandoned uploads", abandoned_uploads.run, first=0, every=3600),
+    _Job("repairing the artifact index", reindex.run, first=600, every=24 * 3600),
+    _Job("counting pulls", _count_pulls, first=0, every=5),
 )
 
 

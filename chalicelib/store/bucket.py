@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from chalicelib.store import layout
+from chalicelib.store.client import NO_CREDENTIALS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -53,8 +54,6 @@ def check(s3: "S3Client", bucket: str) -> None:
         code = error.response.get("Error", {}).get("Code", "refused")
         raise OSError(f"bucket {bucket!r} at {where}: {code}. Create it, or set ROADSTEAD_BUCKET") from error
     except NoCredentialsError as error:
-        raise OSError(
-            "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-        ) from error
+        raise OSError(NO_CREDENTIALS) from error
     except BotoCoreError as error:
         raise OSError(f"no S3 service at {where}: {error}. Is AWS_ENDPOINT_URL_S3 right?") from error

@@ -1,4 +1,4 @@
-"""The boto3 client of S3, configured once for every write of the registry.
+"""How boto3's clients are made, and that of S3, configured once for every write of the registry.
 
 Invariants:
 * Imported only when a write is about to happen: importing boto3 takes longer than serving a pull.
@@ -17,18 +17,25 @@ from chalicelib.store.signing import Credentials
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+NO_CREDENTIALS = "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 _CONNECTIONS = 64
+
+
+def session(region: str, fixed: Credentials | None) -> boto3.Session:
+    """Return what clients are made of; `fixed` is None where boto3's own chain finds credentials."""
+    return boto3.Session(
+        region_name=region,
+        aws_access_key_id=fixed.access_key if fixed else None,
+        aws_secret_access_key=fixed.secret_key if fixed else None,
+        aws_session_token=(fixed.token or None) if fixed else None,
+    )
 
 
 def s3_client(region: str, endpoint: str, fixed: Credentials | None, *, attempts: int = 5) -> "S3Client":
     """Return a client; `endpoint` is "" for AWS, `fixed` None where boto3's own chain finds credentials."""
-    return boto3.client(
+    return session(region, fixed).client(
         "s3",
-        region_name=region,
         endpoint_url=endpoint or None,
-        aws_access_key_id=fixed.access_key if fixed else None,
-        aws_secret_access_key=fixed.secret_key if fixed else None,
-        aws_session_token=(fixed.token or None) if fixed else None,
         config=Config(
             max_pool_connections=_CONNECTIONS,
             retries={"mode": "standard", "max_attempts": attempts},
@@ -42,10 +49,9 @@ def chain_credentials(region: str) -> Callable[[], Credentials]:
 
     Raise LookupError where there are none.
     """
-    session = boto3.Session(region_name=region)
-    found = session.get_credentials()
+    found = session(region, None).get_credentials()
     if found is None:
-        raise LookupError("no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
+        raise LookupError(NO_CREDENTIALS)
 
     def current() -> Credentials:
         frozen = found.get_frozen_credentials()

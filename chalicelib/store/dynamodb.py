@@ -62,16 +62,13 @@ _PLAIN: Mapping[str, str] = MappingProxyType({"Put": "put_item", "Update": "upda
 
 def dynamo_client(region: str, endpoint: str, fixed: Credentials | None) -> "DynamoDBClient":
     """Return a client; `endpoint` is "" for AWS, `fixed` None where boto3's own chain finds credentials."""
-    import boto3  # noqa: PLC0415 - takes half a second to import
     from botocore.config import Config  # noqa: PLC0415 - comes with boto3
 
-    return boto3.client(
+    from chalicelib.store.client import session  # noqa: PLC0415 - boto3 takes half a second to import
+
+    return session(region, fixed).client(
         "dynamodb",
-        region_name=region,
         endpoint_url=endpoint or None,
-        aws_access_key_id=fixed.access_key if fixed else None,
-        aws_secret_access_key=fixed.secret_key if fixed else None,
-        aws_session_token=(fixed.token or None) if fixed else None,
         config=Config(
             max_pool_connections=_CONNECTIONS,
             connect_timeout=_CONNECT_SECONDS,
@@ -113,6 +110,8 @@ def check_table(client: "DynamoDBClient", name: str) -> None:
     """Raise OSError with what to do where the table cannot be used."""
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError  # noqa: PLC0415 - as boto3
 
+    from chalicelib.store.client import NO_CREDENTIALS  # noqa: PLC0415 - as boto3
+
     where = client.meta.endpoint_url
     try:
         found = client.describe_table(TableName=name)["Table"]
@@ -120,9 +119,7 @@ def check_table(client: "DynamoDBClient", name: str) -> None:
         code = error.response.get("Error", {}).get("Code", "refused")
         raise OSError(f"table {name!r} at {where}: {code}. Create it, or set ROADSTEAD_TABLE") from error
     except NoCredentialsError as error:
-        raise OSError(
-            "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-        ) from error
+        raise OSError(NO_CREDENTIALS) from error
     except BotoCoreError as error:
         raise OSError(f"no DynamoDB at {where}: {error}. Is AWS_ENDPOINT_URL_DYNAMODB right?") from error
     keys = [(key["AttributeName"], key["KeyType"]) for key in found.get("KeySchema", ())]

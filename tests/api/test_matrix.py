@@ -71,13 +71,15 @@ def test_in_a_project_each_role_may_do_what_the_table_says(
     assert allowed(world, endpoint, project, world.admin)
 
 
-@pytest.mark.parametrize("endpoint", needing(Where.PROJECT), ids=named)
+@pytest.mark.parametrize(
+    "endpoint",
+    [endpoint for endpoint in needing(Where.PROJECT) if endpoint.need.permission in PROJECT_CATALOGUE],
+    ids=named,
+)
 def test_robot_accounts_may_do_what_they_were_permitted_and_nothing_else(
     world: World, endpoint: HarborEndpoint
 ) -> None:
     needed = endpoint.need.permission
-    if needed not in PROJECT_CATALOGUE:
-        pytest.skip("no robot account can be permitted this")
     name = re.sub(r"[^a-z]+", "-", f"{endpoint.method}{endpoint.path}".lower()).strip("-")
     others = [permission for permission in PROJECT_CATALOGUE if permission != needed]
 

@@ -44,7 +44,7 @@ def create_tag(call: HarborCall) -> Response:
     except RegistryError as error:
         raise translated_missing(error, repository, found.digest) from error
     manifests.put(content, repository, oci.parse(stored.content, stored.media_type), found.digest, [tag])
-    indexing.retagged(call.services, repository, tag, found.digest)
+    indexing.retagged(call.services, call.project.id, repository, tag, found.digest)
     call.log("tag", "create", f"{repository}:{tag}")
     return created(call, tag.name)
 
@@ -60,6 +60,6 @@ def delete_tag(call: HarborCall) -> Response:
     if settle.named(call.services.index, repository, tag) != found.artifact.digest:
         raise missing
     manifests.delete_tag(call.services.content, repository, tag)
-    indexing.deleted(call.services, repository, tag)
+    indexing.deleted(call.services, call.project.id, repository, tag)
     call.log("tag", "delete", f"{repository}:{tag}")
     return done()

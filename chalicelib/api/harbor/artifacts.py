@@ -50,7 +50,7 @@ def copy_artifact(call: HarborCall) -> Response:
     if match is None:
         raise bad_request("from must be <project>/<repository>:<tag> or <project>/<repository>@<digest>")
     source = _source(call, match["name"], match["tag"] or match["digest"])
-    belongings.copy(call.services, source, target)
+    belongings.copy(call.services, source, call.project.id, target)
     call.log("artifact", "create", f"{target}@{source.artifact.digest}")
     return created(call, source.artifact.digest)
 
@@ -67,8 +67,7 @@ def _source(call: HarborCall, name: str, reference: str) -> Located:
 
 
 def _may_pull(call: HarborCall, project: Project) -> bool:
-    standing = identity.standing(call.services, call.principal, project)
-    return Action.PULL in access.actions(access.in_project(call.principal, standing))
+    return Action.PULL in access.actions(identity.permissions(call.services, call.principal, project))
 
 
 def list_accessories(call: HarborCall) -> Response:

@@ -50,7 +50,7 @@ def _delete(services: Services, located: Located, seen: set[str]) -> None:
     except RegistryError as error:
         if error.code is not ErrorCode.MANIFEST_UNKNOWN:
             raise
-    indexing.deleted(services, home.repository, located.digest)
+    indexing.deleted(services, home.project_id, home.repository, located.digest)
     for child in dict.fromkeys(children):
         found = artifacts.find(index, home, child)
         if found and not found.tags and not artifacts.has_parents(index, home, child):
@@ -65,17 +65,21 @@ def _delete_known(services: Services, located: Located, digest: str, seen: set[s
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """From where to where; `done` are the digests that were taken care of."""
+    """From where to where, and its project; `done` are the digests that were taken care of."""
 
     services: Services
     source: Repository
+    project_id: int
     target: Repository
     done: set[Digest]
 
 
-def copy(services: Services, source: Located, target: Repository) -> None:
-    """Copy an artifact with its tags, children and accessories; raise NOT_FOUND where a part is gone."""
-    under_way = _Copy(services, source.home.repository, target, set())
+def copy(services: Services, source: Located, project_id: int, target: Repository) -> None:
+    """Copy an artifact with its tags, children and accessories into a repository of a project.
+
+    Raise NOT_FOUND where a part is gone.
+    """
+    under_way = _Copy(services, source.home.repository, project_id, target, set())
     _copy(under_way, source, _DEEPEST)
 
 
@@ -102,7 +106,7 @@ def _copy_manifest(under_way: _Copy, digest: Digest, tags: Iterable[Tag], depth:
     _hold(services.content, source, target, manifest)
     names = tuple(tags)
     manifests.put(services.content, target, manifest, digest, names)
-    indexing.pushed(services, target, manifest, digest, names)
+    indexing.pushed(services, under_way.project_id, target, manifest, digest, names)
 
 
 def _copy_children(under_way: _Copy, manifest: Manifest, depth: int) -> None:

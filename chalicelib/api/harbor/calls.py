@@ -5,7 +5,6 @@ Invariants:
 * `Need.SIGNED_IN` and `Need.OPEN` mark calls that everybody may make and that answer according to who asks.
 """
 
-import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,16 +14,14 @@ from urllib.parse import quote
 
 import orjson
 
+from chalicelib.api import indexing
 from chalicelib.api.harbor.errors import JSON, HarborCode, HarborError, bad_request
 from chalicelib.api.http import Request, Response
 from chalicelib.policy.access import Principal
 from chalicelib.policy.rbac import Permission
 from chalicelib.services import Services
-from chalicelib.store.directory import audit
 from chalicelib.store.directory.audit import Event
 from chalicelib.store.directory.projects import Project
-
-log = logging.getLogger(__name__)
 
 PREFIX = "/api/v2.0"
 LARGEST_BODY = 1 << 20
@@ -108,10 +105,7 @@ class HarborCall:
         """Write an audit event about what this call did, which is done whether that succeeds or not."""
         project_id = self.in_project.id if self.in_project else 0
         event = Event(self.principal.name, resource, resource_type, operation, description, True, project_id)
-        try:
-            audit.log(self.services.directory, [event])
-        except Exception:
-            log.exception("request %s: the audit log lacks %s", self.request.id, event)
+        indexing.audited(self.services, event)
 
 
 @dataclass(frozen=True, slots=True)

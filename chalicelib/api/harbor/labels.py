@@ -24,7 +24,6 @@ from chalicelib.api.harbor.calls import (
 )
 from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, not_found
 from chalicelib.api.http import Response
-from chalicelib.policy import access
 from chalicelib.policy.access import ANONYMOUS
 from chalicelib.policy.rbac import Permission
 from chalicelib.store.directory import SYSTEM, labels, projects
@@ -85,11 +84,7 @@ def _check(call: HarborCall, project_id: int, action: str) -> None:
         project = projects.by_id(call.services.directory, project_id)
         if project is None and call.principal.administrator:
             raise not_found("project")
-        allowed = (
-            access.in_project(call.principal, identity.standing(call.services, call.principal, project))
-            if project
-            else frozenset()
-        )
+        allowed = identity.permissions(call.services, call.principal, project) if project else frozenset()
     elif action in ("list", "read") and call.principal != ANONYMOUS:
         return
     if Permission("label", action) not in allowed:

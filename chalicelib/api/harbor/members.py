@@ -135,7 +135,7 @@ def remove_member(call: HarborCall) -> Response:
 
 
 def _check_other(call: HarborCall, member: Member) -> None:
-    own = call.principal.kind is PrincipalKind.USER and member.who.key == f"{Kind.USER}/{call.principal.id}"
+    own = call.principal.kind is PrincipalKind.USER and member.who.key == members.key_of(Kind.USER, call.principal.id)
     if own and not call.principal.administrator:
         raise HarborError(HarborCode.FORBIDDEN, "you cannot change your own membership: ask another administrator")
 

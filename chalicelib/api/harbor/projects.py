@@ -8,9 +8,10 @@ Invariants:
   deleted it, until every token of the old project is over, and as long as anything is left. Administrators may.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from chalicelib.api import identity
@@ -56,12 +57,12 @@ def list_projects(call: HarborCall) -> Response:
     wanted = _with_parameters(call, listing.parse(call.request))
     if wanted.natural and call.principal.administrator:
         page = projects.page(call.services.directory, wanted.slice)
-        shown = [shown_project(call, project) for project in page.entries]
+        shown = _shown(call, page.entries)
         return listing.answered(call, wanted, shown, projects.count(call.services.directory))
     visible = identity.visible_projects(call.services, call.principal)
     by_id = {project.id: project for project in visible}
     chosen, total = listing.select(wanted, [_fields(project) for project in visible])
-    shown = [shown_project(call, by_id[fields["project_id"]]) for fields in chosen]
+    shown = _shown(call, [by_id[fields["project_id"]] for fields in chosen])
     return listing.answered(call, wanted, shown, total)
 
 
@@ -89,6 +90,11 @@ def _fields(project: Project) -> Mapping[str, Any]:
         "creation_time": project.created,
         "update_time": project.updated,
     }
+
+
+def _shown(call: HarborCall, found: Iterable[Project]) -> Sequence[dict[str, Any]]:
+    """Return projects as Harbor writes them; each is asked for side by side."""
+    return call.services.content.together(partial(shown_project, call), found)
 
 
 def shown_project(call: HarborCall, project: Project) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Invariant: the limits are records for now; uploads are not refused by them yet.
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from chalicelib.api.harbor import listing
@@ -28,9 +29,9 @@ def list_quotas(call: HarborCall) -> Response:
         return listing.answered(call, wanted, [_shown(call, found)] if found else [], 1 if found else 0)
     if wanted.natural:
         page = projects.page(directory, wanted.slice)
-        shown = [_shown(call, project) for project in page.entries]
-        return listing.answered(call, wanted, shown, projects.count(directory))
-    every = [_shown(call, project) for project in projects.every(directory)]
+        entries = call.services.content.together(partial(_shown, call), page.entries)
+        return listing.answered(call, wanted, entries, projects.count(directory))
+    every = call.services.content.together(partial(_shown, call), projects.every(directory))
     flat = [
         {**quota, "hard.storage": quota["hard"]["storage"], "used.storage": quota["used"]["storage"]}
         for quota in every

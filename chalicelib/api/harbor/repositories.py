@@ -13,7 +13,6 @@ from chalicelib.api.harbor.errors import bad_request, not_found
 from chalicelib.api.http import Response
 from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Repository
-from chalicelib.policy import access
 from chalicelib.policy.rbac import Permission
 from chalicelib.store import layout
 from chalicelib.store.directory.projects import Project
@@ -71,8 +70,7 @@ def list_all(call: HarborCall) -> Response:
 
 
 def _may(call: HarborCall, project: Project) -> bool:
-    standing = identity.standing(call.services, call.principal, project)
-    return _LIST in access.in_project(call.principal, standing)
+    return _LIST in identity.permissions(call.services, call.principal, project)
 
 
 def list_repositories(call: HarborCall) -> Response:

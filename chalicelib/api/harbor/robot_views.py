@@ -1,29 +1,14 @@
 """Robot accounts as Harbor writes them.
 
-Invariant: permissions are shown as far as they hold. Those in a project that is gone, or was made anew, do not.
+Invariant: what is shown are robot accounts as `directory.robots.living` returns them, with permissions that hold.
 """
 
-from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from chalicelib.policy import robots as rules
 from chalicelib.policy.robots import RobotPermission
-from chalicelib.store.directory import Directory, projects
 from chalicelib.store.directory.projects import Project
 from chalicelib.store.directory.robots import Robot
-
-
-def living(directory: Directory, found: Iterable[Robot]) -> tuple[Robot, ...]:
-    """Return robot accounts with those of their permissions that still hold."""
-    entries = tuple(found)
-    named = {name for robot in entries for name in robot.projects}
-    ids = {project.name: project.id for project in projects.named(directory, tuple(sorted(named)))}
-    gone = [{name for name, number in robot.projects.items() if ids.get(name) != number} for robot in entries]
-    return tuple(
-        replace(robot, permissions=rules.live(robot.permissions, names))
-        for robot, names in zip(entries, gone, strict=True)
-    )
 
 
 def shown_robot(robot: Robot, project: Project | None, prefix: str) -> dict[str, Any]:

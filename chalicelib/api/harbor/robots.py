@@ -25,10 +25,10 @@ from chalicelib.api.harbor.calls import (
     typed,
 )
 from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, not_found
-from chalicelib.api.harbor.robot_views import full_name, living, shown_robot
+from chalicelib.api.harbor.robot_views import full_name, shown_robot
 from chalicelib.api.http import Response
 from chalicelib.api.passwords import GeneratedSecret
-from chalicelib.policy import access, people
+from chalicelib.policy import people
 from chalicelib.policy import robots as rules
 from chalicelib.policy.access import Kind
 from chalicelib.policy.configuration import DEFAULTS
@@ -50,13 +50,13 @@ def list_robots(call: HarborCall) -> Response:
     wanted = replace(wanted, conditions=rest)
     scope, directory, prefix = project.id if project else SYSTEM, call.services.directory, _prefix(call)
     if wanted.natural:
-        found = living(directory, robots.page(directory, scope, wanted.slice).entries)
+        found = robots.living(directory, robots.page(directory, scope, wanted.slice).entries)
         entries = [shown_robot(robot, project, prefix) for robot in found]
         return listing.answered(call, wanted, entries, robots.count(directory, scope))
     # As in Harbor names are searched for without the prefix; with it they are found too.
     if "name" in rest:
         wanted = replace(wanted, conditions={**rest, "name": rest["name"].replace(prefix, "")})
-    rows = [shown_robot(robot, project, "") for robot in living(directory, robots.every(directory, scope))]
+    rows = [shown_robot(robot, project, "") for robot in robots.living(directory, robots.every(directory, scope))]
     chosen, total = listing.select(wanted, rows)
     return listing.answered(call, wanted, [{**row, "name": prefix + row["name"]} for row in chosen], total)
 
@@ -84,7 +84,7 @@ def _check(call: HarborCall, project: Project | None, action: str) -> None:
     """Raise FORBIDDEN where the caller may not do this to robot accounts of the project, or of the system."""
     allowed = call.permissions
     if project:
-        allowed = access.in_project(call.principal, identity.standing(call.services, call.principal, project))
+        allowed = identity.permissions(call.services, call.principal, project)
     if Permission("robot", action) not in allowed:
         raise _refusal(action)
 
@@ -266,7 +266,7 @@ def _robot(call: HarborCall, action: str) -> tuple[Robot, Project | None]:
 def get_robot(call: HarborCall) -> Response:
     """Show a robot account."""
     robot, project = _robot(call, "read")
-    (current,) = living(call.services.directory, [robot])
+    (current,) = robots.living(call.services.directory, [robot])
     return answer(shown_robot(current, project, _prefix(call)))
 
 
@@ -307,7 +307,7 @@ def _changed_rights(
     """
     if body.get("permissions") is None:
         return robot.permissions, robot.projects
-    permissions, (current,) = _permissions(body), living(call.services.directory, [robot])
+    permissions, (current,) = _permissions(body), robots.living(call.services.directory, [robot])
     if permissions == current.permissions:
         return robot.permissions, robot.projects
     _check_permissions(call, robot.level, permissions, project)

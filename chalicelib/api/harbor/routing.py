@@ -106,7 +106,7 @@ def _route(request: Request) -> tuple[HarborEndpoint, Mapping[str, str]]:
         known |= set(route.rows)
     if known:
         raise HarborError(HarborCode.METHOD_NOT_ALLOWED, f"{request.method} is not offered here")
-    raise not_found(f"there is nothing at this address: {request.path[:200]}")
+    raise HarborError(HarborCode.NOT_FOUND, f"there is nothing at this address: {request.path[:200]}")
 
 
 @cache
@@ -157,7 +157,7 @@ def _permissions(
         return access.in_system(principal)
     if project is None:
         return _NO_PERMISSIONS
-    return access.in_project(principal, identity.standing(services, principal, project))
+    return identity.permissions(services, principal, project)
 
 
 def _check(principal: Principal, need: Need, permissions: frozenset[Permission], project: Project | None) -> None:

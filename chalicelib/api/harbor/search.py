@@ -6,7 +6,6 @@ from chalicelib.api import identity
 from chalicelib.api.harbor.calls import OPEN, SIGNED_IN, HarborCall, HarborEndpoint, answer
 from chalicelib.api.harbor.projects import shown_project
 from chalicelib.api.http import Response
-from chalicelib.policy import access
 from chalicelib.policy.rbac import Permission
 from chalicelib.store.directory.projects import Project
 from chalicelib.store.index import repositories
@@ -25,8 +24,7 @@ def search(call: HarborCall) -> Response:
 
 
 def _repositories(call: HarborCall, project: Project, part: str) -> list[dict[str, Any]]:
-    standing = identity.standing(call.services, call.principal, project)
-    if _LIST_REPOSITORIES not in access.in_project(call.principal, standing):
+    if _LIST_REPOSITORIES not in identity.permissions(call.services, call.principal, project):
         return []
     return [
         {

@@ -6,15 +6,12 @@ Invariants:
 """
 
 from dataclasses import replace
-from urllib.parse import parse_qs
 
 from chalicelib.api import identity
 from chalicelib.api.harbor.calls import OPEN, SIGNED_IN, HarborCall, HarborEndpoint
 from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request
 from chalicelib.api.http import Response
 from chalicelib.store.directory import sessions, users
-
-_LONGEST_FORM = 64 * 1024
 
 
 def log_in(call: HarborCall) -> Response:
@@ -37,9 +34,8 @@ def log_in(call: HarborCall) -> Response:
 
 
 def _form(call: HarborCall) -> dict[str, list[str]]:
-    content = call.request.read(_LONGEST_FORM)
     try:
-        return parse_qs((content or b"").decode(), max_num_fields=20)
+        return call.request.form(most=20)
     except ValueError as error:
         raise bad_request("send an HTML form with principal and password") from error
 

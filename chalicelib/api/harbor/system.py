@@ -5,6 +5,7 @@ Invariants:
 * Secrets of the configuration can be written and never read.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,8 @@ from chalicelib.policy import configuration as rules
 from chalicelib.policy.access import Kind
 from chalicelib.store import layout
 from chalicelib.store.directory import configuration, users
+
+log = logging.getLogger(__name__)
 
 # What Harbor's tools compare with: the version of the API that is spoken here.
 HARBOR_VERSION = "v2.16.0"
@@ -49,7 +52,9 @@ def _component(name: str, ask: Callable[[], object]) -> dict[str, str]:
     began = time.monotonic()
     try:
         ask()
-    except Exception:  # noqa: BLE001 - whatever it is, the component is not well, and details are for the log
+    except Exception:
+        # Whatever it is, the component is not well; who asks need not know more.
+        log.exception("%s is not well", name)
         seconds = time.monotonic() - began
         return {"name": name, "status": "unhealthy", "error": f"no answer after {seconds:.1f} s"}
     return {"name": name, "status": "healthy"}
@@ -86,17 +91,17 @@ def get_configuration(call: HarborCall) -> Response:
     """Show every setting, with whether it can be changed."""
     changed = configuration.read(call.services.directory)
     values = rules.with_defaults(changed)
-    fixed = _auth_mode_is_fixed(call)
+    others = _are_users(call)
     shown = {
-        name: {"value": value, "editable": not (name == "auth_mode" and fixed)}
+        name: {"value": value, "editable": rules.editable(name, users=others)}
         for name, value in values.items()
         if name not in rules.SECRET and name not in rules.HIDDEN
     }
     return answer(shown)
 
 
-def _auth_mode_is_fixed(call: HarborCall) -> bool:
-    """Tell whether there are users besides the administrator: they could not log in in another mode."""
+def _are_users(call: HarborCall) -> bool:
+    """Tell whether there are users besides the administrator."""
     return users.count(call.services.directory) > 1
 
 
@@ -108,8 +113,11 @@ def set_configuration(call: HarborCall) -> Response:
     except ValueError as error:
         raise bad_request(str(error)) from error
     before = rules.with_defaults(configuration.read(call.services.directory))
-    if changes.get("auth_mode", before["auth_mode"]) != before["auth_mode"] and _auth_mode_is_fixed(call):
-        raise HarborError(HarborCode.FORBIDDEN, "auth_mode can be changed only while there are no users")
+    changed = [name for name, value in changes.items() if value != before[name]]
+    others = _are_users(call)
+    fixed = [name for name in changed if not rules.editable(name, users=others)]
+    if fixed:
+        raise HarborError(HarborCode.FORBIDDEN, f"{', '.join(fixed)} can be changed only while there are no users")
     configuration.change(call.services.directory, changes)
     call.log("configuration", "update", ", ".join(sorted(changes)))
     return done()

@@ -66,7 +66,8 @@ def undo(call: HarborCall) -> Response:
         stored = manifests.get(content, repository, digest)
     except RegistryError as error:
         raise _plain(error) from error
-    indexing.pushed(call.services, repository, oci.parse(stored.content, stored.media_type), digest, [tag])
+    manifest = oci.parse(stored.content, stored.media_type)
+    indexing.pushed(call.services, call.project.id, repository, manifest, digest, [tag])
     call.log("tag", "update", f"{repository}:{tag}", f"back to {digest}")
     return answer({"digest": str(digest)})
 

@@ -85,7 +85,7 @@ def delete_group(call: HarborCall) -> Response:
     """Delete a group with all its memberships."""
     group = _group(call)
     groups.delete(call.services.directory, group)
-    members.forget(call.services.directory, f"{members.Kind.GROUP}/{group.id}")
+    members.forget(call.services.directory, members.key_of(members.Kind.GROUP, group.id))
     call.log("user-group", "delete", group.name)
     return done()
 

@@ -27,7 +27,7 @@ from chalicelib.api.harbor.calls import (
 )
 from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, not_found
 from chalicelib.api.http import Response
-from chalicelib.policy import access, people
+from chalicelib.policy import people
 from chalicelib.policy.access import Kind
 from chalicelib.policy.rbac import Permission
 from chalicelib.store.directory import configuration, members, projects, users
@@ -131,8 +131,7 @@ def _permissions(call: HarborCall, scope: str) -> tuple[frozenset[Permission], s
     project = projects.by_id(call.services.directory, number) if number is not None else None
     if project is None:
         return frozenset(), scope
-    standing = identity.standing(call.services, call.principal, project)
-    return access.in_project(call.principal, standing), scope
+    return identity.permissions(call.services, call.principal, project), scope
 
 
 def _user(call: HarborCall) -> User:
@@ -194,13 +193,13 @@ def delete_user(call: HarborCall) -> Response:
     """Delete a user with all memberships, also those that an earlier attempt left when it was cut off."""
     number = call.number("user_id")
     if users.by_id(call.services.directory, number) is None:
-        members.forget(call.services.directory, f"{members.Kind.USER}/{number}")
+        members.forget(call.services.directory, members.key_of(members.Kind.USER, number))
     user = _user(call)
     _check_rank(call, user)
     if user.id in (ADMINISTRATOR_ID, call.principal.id if call.principal.kind is Kind.USER else 0):
         raise HarborError(HarborCode.FORBIDDEN, "neither the administrator nor oneself can be deleted")
     users.delete(call.services.directory, user)
-    members.forget(call.services.directory, f"{members.Kind.USER}/{user.id}")
+    members.forget(call.services.directory, members.key_of(members.Kind.USER, user.id))
     call.log("user", "delete", user.name)
     return done()
 

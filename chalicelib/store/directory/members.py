@@ -13,14 +13,13 @@ from functools import partial
 
 from chalicelib.oci.pages import Page
 from chalicelib.policy.rbac import Role
-from chalicelib.store.directory import Directory
+from chalicelib.store.directory import Directory, projects
 from chalicelib.store.directory.collection import ID_TAKEN, Collection, Entry
 from chalicelib.store.directory.groups import GROUPS
 from chalicelib.store.directory.users import USERS
 from chalicelib.store.table import ABSENT, PRESENT, Change, Check, Delete, Key, Put, RefusedError, Slice
 
 MEMBERS = Collection("member", "members", "the user or group is a member already")
-NO_PROJECT = "the project does not exist any more"
 NOBODY = "the user or group does not exist any more"
 _ATTEMPTS = 5
 # Each takes three changes of a commit, which has room for a hundred.
@@ -45,7 +44,12 @@ class Who:
     @property
     def key(self) -> str:
         """Return the name of its record in a project."""
-        return f"{self.kind}/{self.id}"
+        return key_of(self.kind, self.id)
+
+
+def key_of(kind: Kind, number: int) -> str:
+    """Return the name of the record that a user or a group has in each project."""
+    return f"{kind}/{number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ def add(directory: Directory, project_id: int, project: Key, who: Who, role: Rol
 
     def also(number: int) -> tuple[Change, ...]:
         reverse = Put(_membership(who, project_id), {**document, "id": number})
-        return (reverse, Check(project, PRESENT, NO_PROJECT), _still_there(who))
+        return (reverse, projects.still_there(project), _still_there(who))
 
     return _member(MEMBERS.create(directory, key, document, also))
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.oci.pages import Page
+from chalicelib.policy import projects as rules
 from chalicelib.store.directory import Directory
 from chalicelib.store.directory.collection import Collection, Entry
-from chalicelib.store.table import Change, Check, Delete, Key, Put, Slice
+from chalicelib.store.table import PRESENT, Change, Check, Delete, Key, Put, Slice
 
 UNLIMITED = -1
 PROJECTS = Collection("project", "projects", "a project of this name exists already")
@@ -38,7 +39,7 @@ class Project:
     @property
     def public(self) -> bool:
         """Tell whether everybody may look and pull."""
-        return self.metadata.get("public") == "true"
+        return rules.effective(self.metadata, "public") == "true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,11 @@ def by_id(directory: Directory, number: int) -> Project | None:
     """Return the project with this id, or None."""
     entry = PROJECTS.by_id(directory, number)
     return _project(entry) if entry else None
+
+
+def still_there(project: Key) -> Check:
+    """Return the condition of whatever is added to the project whose record is at `project`."""
+    return Check(project, PRESENT, "the project does not exist any more")
 
 
 def named(directory: Directory, names: tuple[str, ...]) -> tuple[Project, ...]:

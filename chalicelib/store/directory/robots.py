@@ -8,19 +8,18 @@ Invariants:
 * Its permissions are checked when they are written (`policy.robots.check`), and hold as written.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.oci.pages import Page
 from chalicelib.policy.rbac import Permission
-from chalicelib.policy.robots import Level, RobotPermission
-from chalicelib.store.directory import SYSTEM, Directory
+from chalicelib.policy.robots import Level, RobotPermission, live
+from chalicelib.store.directory import SYSTEM, Directory, projects
 from chalicelib.store.directory.collection import Collection, Entry
-from chalicelib.store.table import PRESENT, Change, Check, Key, Slice
+from chalicelib.store.table import Change, Key, Slice
 
 ROBOTS = Collection("robot", "robots", "a robot account of this name exists already")
-NO_PROJECT = "the project does not exist any more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def create(directory: Directory, new: NewRobot, project: Key | None) -> Robot:
         "created": now,
         "updated": now,
     }
-    also: tuple[Change, ...] = (Check(project, PRESENT, NO_PROJECT),) if project else ()
+    also: tuple[Change, ...] = (projects.still_there(project),) if project else ()
     return _robot(ROBOTS.create(directory, ROBOTS.key(new.project_id, new.name), document, lambda _id: also))
 
 
@@ -114,6 +113,17 @@ def every(directory: Directory, project_id: int = SYSTEM) -> tuple[Robot, ...]:
 def count(directory: Directory, project_id: int = SYSTEM) -> int:
     """Return how many robot accounts a project or the system has."""
     return ROBOTS.count(directory, project_id)
+
+
+def living(directory: Directory, found: Iterable[Robot]) -> tuple[Robot, ...]:
+    """Return robot accounts with those of their permissions that still hold."""
+    entries = tuple(found)
+    named = {name for robot in entries for name in robot.projects}
+    ids = {project.name: project.id for project in projects.named(directory, tuple(sorted(named)))}
+    gone = [{name for name, number in robot.projects.items() if ids.get(name) != number} for robot in entries]
+    return tuple(
+        replace(robot, permissions=live(robot.permissions, names)) for robot, names in zip(entries, gone, strict=True)
+    )
 
 
 def update(directory: Directory, robot: Robot) -> None:
