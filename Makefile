@@ -45,7 +45,7 @@ soak: $(VENV)/dev ## The long runs: 10 000 steps of the state machine, kills at 
 bench: $(VENV)/dev ## Compare with docker-registry on the same delayed S3 (QUICK=1 for a short run)
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 
-$(VENV)/server: pyproject.toml requirements.txt
+$(VENV)/server: pyproject.toml requirements.txt requirements-given.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Roadstead needs Python 3.11 or later: name one with PYTHON="; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -1,14 +1,18 @@
-"""The Lambda handlers: Chalice in front of the dispatch that the local server shares. A table, no logic."""
+"""The Lambda handlers: Chalice in front of the dispatch that the local server shares. A table, no logic.
 
+Importing it needs no settings, since `chalice package` and `chalice deploy` import it on a developer's machine.
+"""
+
+from functools import cache
 from typing import Any
 
-from chalice.app import Chalice, CloudWatchEvent, Rate, Response
+from chalice.app import AuthRequest, Chalice, CloudWatchEvent, Rate, Response
 
+from chalicelib.api import authorizer
 from chalicelib.api.dispatch import dispatch
 from chalicelib.api.lambda_event import ACCEPT_ANYTHING, accepting_anything, to_chalice, to_request
 from chalicelib.config import Settings
-from chalicelib.jobs import abandoned_uploads
-from chalicelib.services import build
+from chalicelib.services import Services, build
 
 # A step of a job takes seconds; this leaves it minutes.
 LAST_STEP_MILLISECONDS = 120_000
@@ -19,23 +23,51 @@ class Registry(Chalice):
     """A Chalice application that takes every request: refusing is the registry's business."""
 
     def __call__(self, event: Any, context: Any) -> dict[str, Any]:
-        """Answer an event of API Gateway."""
+        """Answer an event of API Gateway; what cannot begin fails, so that API Gateway says so in our words."""
+        services()
         return super().__call__(accepting_anything(event), context)
 
 
 app = Registry(app_name="roadstead")
 app.api.binary_types = [ACCEPT_ANYTHING]
-settings = Settings.from_env()
-services = build(settings)
+settings = cache(Settings.from_env)
 
 
-@app.route("/", methods=METHODS, content_types=[ACCEPT_ANYTHING])
-@app.route("/{proxy+}", methods=METHODS, content_types=[ACCEPT_ANYTHING])
-def registry() -> Response:
-    """Answer every path of the stage."""
+@cache
+def services() -> Services:
+    """Return what this instance of a function works with."""
+    return build(settings())
+
+
+@app.authorizer(name="authorizer", ttl_seconds=authorizer.SECONDS)
+def authorise(request: AuthRequest) -> dict[str, Any]:
+    """Tell API Gateway what a token lets through."""
+    return authorizer.answer(services(), request.token, request.method_arn)
+
+
+def _answer() -> Response:
+    """Answer the request at hand."""
     assert app.current_request is not None
-    request = to_request(app.current_request.to_original_event(), settings.public_url)
-    return Response(**to_chalice(dispatch(services, request)))
+    request = to_request(app.current_request.to_original_event(), settings().public_url)
+    return Response(**to_chalice(dispatch(services(), request)))
+
+
+@app.route("/", methods=METHODS, content_types=[ACCEPT_ANYTHING], authorizer=authorise)
+@app.route("/{proxy+}", methods=METHODS, content_types=[ACCEPT_ANYTHING], authorizer=authorise)
+def registry() -> Response:
+    """Answer the endpoints of the specification, below the stage `v2`."""
+    return _answer()
+
+
+@app.route("/token", methods=["GET", "POST"], content_types=[ACCEPT_ANYTHING])
+@app.route("/keys", methods=["GET"], content_types=[ACCEPT_ANYTHING])
+@app.route("/login", methods=["POST"], content_types=[ACCEPT_ANYTHING])
+@app.route("/userExists", methods=["POST"], content_types=[ACCEPT_ANYTHING])
+@app.route("/log_out", methods=["GET"], content_types=[ACCEPT_ANYTHING])
+@app.route("/v2.0/{proxy+}", methods=METHODS, content_types=[ACCEPT_ANYTHING])
+def service() -> Response:
+    """Answer what checks credentials itself: the token service and Harbor's API, below their stages."""
+    return _answer()
 
 
 @app.schedule(Rate(1, unit=Rate.DAYS))
@@ -43,10 +75,12 @@ def repair_index(event: Any) -> None:
     """Make the artifact index agree with the bucket, as far as the time goes; tomorrow it goes on from there."""
     from chalicelib.jobs import reindex  # noqa: PLC0415 - a pull would wait for its import
 
-    reindex.go_on(services, lambda: event.context.get_remaining_time_in_millis() > LAST_STEP_MILLISECONDS)
+    reindex.go_on(services(), lambda: event.context.get_remaining_time_in_millis() > LAST_STEP_MILLISECONDS)
 
 
 @app.schedule(Rate(1, unit=Rate.HOURS))
 def drop_abandoned_uploads(event: CloudWatchEvent) -> None:  # noqa: ARG001 - the hour is all it says
     """Drop uploads that nobody went on with."""
-    abandoned_uploads.run(services)
+    from chalicelib.jobs import abandoned_uploads  # noqa: PLC0415 - as above
+
+    abandoned_uploads.run(services())

@@ -1,11 +1,12 @@
 """Settings: the only reader of the environment.
 
+A secret may be a text in the environment, or `ssm:NAME`: then it is a parameter of SSM, which `services` reads.
 Each field of `Settings` says which variable sets it. The README's table is compared with `VARIABLES` by a test.
 """
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 # fmt: off
@@ -19,6 +20,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType({
     "AWS_REGION":                   "region of bucket and table",
     "AWS_ENDPOINT_URL_S3":          "an S3 service other than AWS",
     "AWS_ENDPOINT_URL_DYNAMODB":    "a DynamoDB service other than AWS",
+    "AWS_ENDPOINT_URL_SSM":         "an SSM service other than AWS",
 })
 # fmt: on
 
@@ -27,6 +29,8 @@ THROUGH_THE_SERVER = "/"
 # Begins the name of a table that is a SQLite file of this machine.
 FILE_TABLE = "file:"
 _KEY_BYTES = 32
+_PARAMETER = "ssm:"
+_SIGNING_KEY, _ADMIN_PASSWORD = "ROADSTEAD_SIGNING_KEY", "ROADSTEAD_ADMIN_PASSWORD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +51,22 @@ class Settings:
     secret_key: str = field(default="", repr=False)
     session_token: str = field(default="", repr=False)
     public_url: str = ""
+    ssm_endpoint: str = ""
+    # Names of SSM's parameters that are not read yet, by the variables whose values they have.
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Return the settings that the environment gives; raise ValueError with the variable to mend."""
-        get = environment.get
-        key, *others = _keys_of(get("ROADSTEAD_SIGNING_KEY", "")) or (b"",)
+        secrets = {name: environment.get(name, "") for name in (_SIGNING_KEY, _ADMIN_PASSWORD)}
+        stored = {name: value for name, value in secrets.items() if value.startswith(_PARAMETER)}
+        get = {**environment, **dict.fromkeys(stored, "")}.get
+        key, *others = _keys_of(get(_SIGNING_KEY, "")) or (b"",)
         return cls(
             bucket=get("ROADSTEAD_BUCKET", "roadstead"),
             table=get("ROADSTEAD_TABLE", "roadstead"),
             region=get("AWS_REGION") or get("AWS_DEFAULT_REGION") or "us-east-1",
-            admin_password=get("ROADSTEAD_ADMIN_PASSWORD", ""),
+            admin_password=get(_ADMIN_PASSWORD, ""),
             signing_key=key,
             other_keys=tuple(others),
             s3_endpoint=(get("AWS_ENDPOINT_URL_S3") or get("AWS_ENDPOINT_URL") or "").rstrip("/"),
@@ -67,7 +76,18 @@ class Settings:
             secret_key=get("AWS_SECRET_ACCESS_KEY", ""),
             session_token=get("AWS_SESSION_TOKEN", ""),
             public_url=get("ROADSTEAD_PUBLIC_URL", "").rstrip("/"),
+            ssm_endpoint=(get("AWS_ENDPOINT_URL_SSM") or get("AWS_ENDPOINT_URL") or "").rstrip("/"),
+            parameters={name: value.removeprefix(_PARAMETER) for name, value in stored.items()},
         )
+
+    def with_parameters(self, values: Mapping[str, str]) -> "Settings":
+        """Return settings whose secrets are the values of SSM's parameters, by their names."""
+        given = {variable: values[name] for variable, name in self.parameters.items()}
+        key, *others = (
+            _keys_of(given[_SIGNING_KEY]) if _SIGNING_KEY in given else (self.signing_key, *self.other_keys)
+        )
+        password = given.get(_ADMIN_PASSWORD, self.admin_password)
+        return replace(self, signing_key=key, other_keys=tuple(others), admin_password=password, parameters={})
 
     @property
     def signing_keys(self) -> tuple[bytes, ...]:

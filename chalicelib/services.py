@@ -53,7 +53,8 @@ class Services:
 
 
 def build(settings: Settings) -> Services:
-    """Return the services of a process; raise LookupError where a key or credentials are missing."""
+    """Return the services of a process; raise LookupError where a key or credentials are missing, or OSError."""
+    settings = complete(settings)
     if not settings.signing_keys:
         raise LookupError("there is no key to sign with: set ROADSTEAD_SIGNING_KEY (openssl rand -hex 32 makes one)")
     fixed = _fixed_credentials(settings)
@@ -61,6 +62,20 @@ def build(settings: Settings) -> Services:
     inner = _presigner(settings, settings.s3_endpoint, credentials)
     objects = S3Objects(settings.bucket, settings.region, settings.s3_endpoint, fixed, inner)
     return assemble(settings, objects, locator(settings, credentials), _table(settings, fixed))
+
+
+def complete(settings: Settings) -> Settings:
+    """Return settings with the secrets that SSM has; raise LookupError where one is missing, or OSError."""
+    if not settings.parameters:
+        return settings
+    from chalicelib.store import parameters  # noqa: PLC0415 - only where there are any
+
+    fixed = _fixed_credentials(settings)
+    credentials = fixed or _chain_credentials(settings)()
+    names = settings.parameters.values()
+    return settings.with_parameters(
+        parameters.fetch(names, settings.region, settings.ssm_endpoint, credentials, datetime.now(UTC))
+    )
 
 
 def assemble(

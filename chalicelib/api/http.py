@@ -38,6 +38,8 @@ class Request:
     id: str
     # API Gateway answers HEAD with a length of 0, which corrupts clients; behind it HEAD is redirected to S3.
     redirect_head: bool = False
+    # It came through our CloudFront, which passes presigned HEADs on to the bucket and says the digest there.
+    fronted: bool = False
     # The address from which it came, as far as this side of any proxy can tell.
     source: str = ""
 

@@ -2,11 +2,14 @@
 
 Facts that shape it: `requestContext.path` is what the client sent, stage included and not decoded, while
 `path` loses slashes and `pathParameters` the one at the end; query values come decoded; several lines of one header
-are only in `multiValueHeaders`; there is no Content-Length; with every type binary, every body is base64.
+are only in `multiValueHeaders`; there is no Content-Length; with every type binary, every body is base64. Behind
+CloudFront the Host is API Gateway's; X-Forwarded-Host, which our function at CloudFront sets, is the client's.
+Whoever sends it past CloudFront deceives nobody but himself.
 """
 
 import base64
 import io
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -14,6 +17,7 @@ from urllib.parse import unquote
 from chalicelib.api.http import Request, Response
 
 ACCEPT_ANYTHING = "*/*"
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?", re.ASCII)
 
 
 def to_request(event: Mapping[str, Any], public_url: str) -> Request:
@@ -22,7 +26,9 @@ def to_request(event: Mapping[str, Any], public_url: str) -> Request:
     body = _body(event)
     lines: Mapping[str, list[str]] = event.get("multiValueHeaders") or {}
     headers = {name.lower(): ", ".join(values) for name, values in lines.items()}
-    host = headers.get("host") or context.get("domainName", "")
+    forwarded = headers.get("x-forwarded-host", "")
+    fronted = bool(_HOST.fullmatch(forwarded))
+    host = forwarded if fronted else headers.get("host") or context.get("domainName", "")
     return Request(
         method=context["httpMethod"],
         path=unquote(context["path"], errors="replace"),
@@ -32,6 +38,7 @@ def to_request(event: Mapping[str, Any], public_url: str) -> Request:
         base_url=public_url or f"https://{host}",
         id=context.get("requestId", ""),
         redirect_head=True,
+        fronted=fronted,
         source=(context.get("identity") or {}).get("sourceIp") or "",
     )
 

@@ -8,6 +8,8 @@ Invariants:
 Specification: OCI Distribution 1.1 and its development version (`tag` on push by digest, `digest-algorithm`).
 """
 
+from urllib.parse import quote, urlsplit
+
 from chalicelib.api import auth
 from chalicelib.api.endpoints import Call, Endpoint
 from chalicelib.api.http import Request, Response, json_response
@@ -19,6 +21,7 @@ from chalicelib.oci.names import Repository, Tag, parse_reference
 from chalicelib.oci.pages import PageRequest, next_link, page_link
 from chalicelib.oci.uploads import Event
 from chalicelib.policy.access import Action
+from chalicelib.services import DIGEST_MARK
 from chalicelib.store import blobs, manifests, sessions, uploads
 from chalicelib.store.objects import OCTETS
 from chalicelib.store.pulls import Pulled
@@ -50,9 +53,17 @@ def head_blob(call: Call) -> Response:
     blob = blobs.require(call.services.content, call.repository, digest)
     headers = {"Docker-Content-Digest": str(digest)}
     if call.request.redirect_head:
-        return Response(307, {"Location": call.services.locate("HEAD", blob.key, digest), **headers})
+        return Response(307, {"Location": _head_location(call, blob.key, digest), **headers})
     headers |= {"Content-Type": OCTETS, "Content-Length": str(blob.size), "Accept-Ranges": "bytes"}
     return Response(200, headers)
+
+
+def _head_location(call: Call, key: str, digest: Digest) -> str:
+    """Return where S3 answers a HEAD; by way of our own front its answer says the digest, as clients like it."""
+    location = call.services.locate("HEAD", key, digest)
+    if not call.request.fronted:
+        return location
+    return f"/{quote(key)}?{urlsplit(location).query}&{DIGEST_MARK}={digest}"
 
 
 def delete_blob(call: Call) -> Response:
@@ -83,7 +94,7 @@ def head_manifest(call: Call) -> Response:
     if _unchanged(call.request, stored.digest):
         return Response(304, {name: headers[name] for name in ("Docker-Content-Digest", "ETag")})
     if call.request.redirect_head:
-        return Response(307, {"Location": call.services.locate("HEAD", stored.key, stored.digest), **headers})
+        return Response(307, {"Location": _head_location(call, stored.key, stored.digest), **headers})
     return Response(200, {**headers, "Content-Length": str(stored.size)})
 
 

@@ -57,9 +57,12 @@ class KeyRing:
         """Return a token that says what `grant` allows, for `seconds` from `now`."""
         return issue(self.signing, grant, now, seconds)
 
-    def verify(self, token: str, now: datetime) -> Grant:
-        """Return what a token allows; raise UNAUTHORIZED where it is not a valid one of ours."""
-        return verify(self.verifying, token, now)
+    def verify(self, token: str, now: datetime, *, leeway: int = LEEWAY) -> Grant:
+        """Return what a token allows; raise UNAUTHORIZED where it is not a valid one of ours.
+
+        `leeway` is for how many seconds it is taken after it expired.
+        """
+        return verify(self.verifying, token, now, leeway=leeway)
 
 
 # Making the public half of a key costs as much as a signature, and the keys of a process do not change.
@@ -106,12 +109,12 @@ def _grant(claims: Mapping[str, Any]) -> Grant:
     return Grant(Principal(claims["sub"], claims["adm"], Kind(claims["kind"]), claims["uid"]), access, claims["iat"])
 
 
-def verify(keys: Mapping[str, VerifyKey], token: str, now: datetime) -> Grant:
+def verify(keys: Mapping[str, VerifyKey], token: str, now: datetime, *, leeway: int = LEEWAY) -> Grant:
     """Return what a token allows; raise UNAUTHORIZED where none of the keys signed it, or it is over."""
     try:
         claims = _signed_claims(keys, token)
         moment = now.timestamp()
-        if not claims["nbf"] - LEEWAY <= moment < claims["exp"] + LEEWAY:
+        if not claims["nbf"] - LEEWAY <= moment < claims["exp"] + leeway:
             raise RegistryError(ErrorCode.UNAUTHORIZED, "the token has expired: log in again")
         return _grant(claims)
     except (BadSignatureError, ValueError, KeyError, TypeError) as error:

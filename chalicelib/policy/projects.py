@@ -17,6 +17,8 @@ from types import MappingProxyType
 from typing import Any
 
 LONGEST_NAME = 255
+# On API Gateway the API's addresses, `/api/v2.0/...`, and an image's, `/v2/<project>/...`, are one table of paths.
+NOT_A_PROJECT = "v2.0"
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*", re.ASCII)
 
 UNLIMITED = -1
@@ -103,6 +105,8 @@ def check_name(name: str) -> str:
         raise ValueError(
             f"a project's name has 1 to {LONGEST_NAME} lower-case letters and digits, separated by single . _ or -"
         )
+    if name == NOT_A_PROJECT:
+        raise ValueError(f"a project cannot be called {name}: the addresses of its images would be Harbor's API's")
     return name
 
 

@@ -16,6 +16,7 @@ from typing import TextIO
 
 from aiohttp import ClientSession, ClientTimeout
 
+from chalicelib import services as composition
 from chalicelib.api import indexing
 from chalicelib.config import THROUGH_THE_SERVER, Settings
 from chalicelib.jobs import abandoned_uploads, reindex
@@ -67,11 +68,11 @@ def run(settings: Settings, options: Options) -> None:
 
 def serve(settings: Settings, options: Options) -> None:
     """Serve until a signal, over the services that the settings name; raise StartError."""
-    complete, fresh = secrets.complete(settings, options.folder)
     try:
+        complete, fresh = secrets.complete(composition.complete(settings), options.folder)
         bucket.check(admin_client(complete), complete.bucket)
         check_directory(complete)
-    except OSError as error:
+    except (OSError, LookupError) as error:
         raise StartError(str(error)) from error
     asyncio.run(_serve(complete, options, fresh))
     _say(options, "Stopped.")

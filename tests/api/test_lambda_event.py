@@ -74,6 +74,26 @@ def test_an_event_without_headers_query_and_body_is_a_request() -> None:
     assert request.base_url == "https://registry.example.org"
 
 
+def fronted(host: str) -> dict[str, Any]:
+    lines = event("get_manifest")["multiValueHeaders"]
+    return event("get_manifest", multiValueHeaders={**lines, "x-forwarded-host": [host]})
+
+
+def test_behind_cloudfront_the_registry_is_where_the_client_asked() -> None:
+    request = to_request(fronted("registry.example.org"), "")
+
+    assert request.base_url == "https://registry.example.org"
+    assert request.fronted
+
+
+@pytest.mark.parametrize("host", ["", "a b", 'x",scope="y', "a/b", "a" * 300])
+def test_what_is_no_host_is_not_taken_for_one(host: str) -> None:
+    request = to_request(fronted(host), "")
+
+    assert request.base_url == "https://abcdefghij.execute-api.eu-west-1.amazonaws.com"
+    assert not request.fronted
+
+
 @pytest.fixture(scope="module")
 def app() -> Iterator[ModuleType]:
     """The application as Lambda loads it, over moto's S3 and DynamoDB, with the project `a`."""
@@ -95,7 +115,7 @@ def app() -> Iterator[ModuleType]:
         }
         sys.modules.pop("app", None)
         loaded = importlib.import_module("app")
-        make_projects(loaded.services, ["a"])
+        make_projects(loaded.services(), ["a"])
         yield loaded
         os.environ.clear()
         os.environ |= before
@@ -155,7 +175,7 @@ def test_chunks_of_binary_bytes_come_back_from_where_the_redirect_leads(app: Mod
 
     assert (status, redirect) == (201, 307)
     key = headers["Location"].partition("?")[0].partition("/roadstead/")[2]
-    assert b"".join(app.services.content.objects.read(key)) == CONTENT
+    assert b"".join(app.services().content.objects.read(key)) == CONTENT
 
 
 @pytest.mark.parametrize("path", ["manifests/v1", f"blobs/{Digest.of(b'one')}"])
@@ -166,6 +186,34 @@ def test_head_is_redirected_since_the_gateway_would_answer_a_length_of_0(app: Mo
 
     assert (status, body) == (307, b"")
     assert "X-Amz-Signature=" in headers["Location"]
+
+
+@pytest.mark.parametrize("path", ["manifests/v1", f"blobs/{Digest.of(b'one')}"])
+def test_behind_cloudfront_head_is_redirected_on_the_same_host_with_its_digest(app: ModuleType, path: str) -> None:
+    test_a_push_and_a_pull_through_the_lambda(app)
+
+    _, headers, _ = invoke(app, "HEAD", f"/v2/a/b/{path}", x_forwarded_host="registry.example.org")
+
+    key, _, query = headers["Location"].removeprefix("/").partition("?")
+    assert app.services().content.objects.head(key)
+    assert "X-Amz-Signature=" in query
+    assert query.endswith(f"&_digest={headers['Docker-Content-Digest']}")
+
+
+def test_the_authorizer_of_the_application_lets_through_what_the_function_accepts(app: ModuleType) -> None:
+    _, _, body = invoke(app, "GET", "/service/token?scope=repository:a/b:pull")
+    arn = "arn:aws:execute-api:eu-west-1:123456789012:abcdefghij/v2"
+    asked = {
+        "type": "TOKEN",
+        "authorizationToken": f"Bearer {json.loads(body)['token']}",
+        "methodArn": f"{arn}/GET/a/b/manifests/v1",
+    }
+
+    answer = app.authorise(asked, None)
+
+    assert f"{arn}/GET/a/b/manifests/*" in answer["policyDocument"]["Statement"][0]["Resource"]
+    with pytest.raises(Exception, match=r"^Unauthorized$"):
+        app.authorise({**asked, "authorizationToken": "Bearer of-nothing"}, None)
 
 
 def test_a_request_without_accept_and_an_unknown_path_get_registry_answers(app: ModuleType) -> None:

@@ -27,6 +27,11 @@ def test_any_other_name_is_refused(name: str) -> None:
         projects.check_name(name)
 
 
+def test_the_one_name_whose_images_would_have_the_api_s_addresses_is_refused() -> None:
+    with pytest.raises(ValueError, match="Harbor's API"):
+        projects.check_name("v2.0")
+
+
 @given(names.filter(lambda name: len(name) < 200))
 def test_a_project_can_hold_repositories(name: str) -> None:
     try:
