@@ -8,7 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from functools import cache
+from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import urlsplit
 
 from chalicelib.config import FILE_TABLE, THROUGH_THE_SERVER, Settings
@@ -20,10 +21,11 @@ from chalicelib.store.objects import ObjectStore, S3Objects
 from chalicelib.store.pulls import PullCounter
 from chalicelib.store.sessions import CarriedHashes
 from chalicelib.store.signing import Credentials, Presigner
-from chalicelib.store.table import Table
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+    from chalicelib.store.table import Table
 
 _POOL = 32
 _LOCATION_SECONDS = 900
@@ -61,7 +63,8 @@ def build(settings: Settings) -> Services:
     credentials = (lambda: fixed) if fixed else _chain_credentials(settings)
     inner = _presigner(settings, settings.s3_endpoint, credentials)
     objects = S3Objects(settings.bucket, settings.region, settings.s3_endpoint, fixed, inner)
-    return assemble(settings, objects, locator(settings, credentials), _table(settings, fixed))
+    table = cast("Table", _Later(lambda: _table(settings, fixed)))
+    return assemble(settings, objects, locator(settings, credentials), table)
 
 
 def complete(settings: Settings) -> Settings:
@@ -82,7 +85,7 @@ def assemble(
     settings: Settings,
     objects: ObjectStore,
     locate: Locate,
-    table: Table,
+    table: "Table",
     now: Callable[[], datetime] | None = None,
 ) -> Services:
     """Return services over given stores; tests bring their own stores and clock."""
@@ -99,7 +102,17 @@ def assemble(
     )
 
 
-def _table(settings: Settings, fixed: Credentials | None) -> Table:
+class _Later:
+    """A table that is made when it is first asked: a pull asks it nothing, and would wait for its imports."""
+
+    def __init__(self, make: "Callable[[], Table]") -> None:
+        self._make = cache(make)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._make(), name)
+
+
+def _table(settings: Settings, fixed: Credentials | None) -> "Table":
     # Each engine is imported only where it is used: a cold start would pay for both.
     if settings.table.startswith(FILE_TABLE):
         from chalicelib.store.sqlite import SqliteTable  # noqa: PLC0415

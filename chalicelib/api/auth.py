@@ -14,7 +14,6 @@ Invariants:
 import hashlib
 import hmac
 import re
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -164,6 +163,8 @@ class UploadTicket:
 
 def new_ticket(services: Services, repository: Repository, algorithm: str) -> UploadTicket:
     """Return the ticket of a new upload, good for a day."""
+    import uuid  # noqa: PLC0415 - a pull has no use for it, and waits for imports
+
     return UploadTicket(repository, str(uuid.uuid4()), algorithm, _a_day_from_now(services))
 
 

@@ -15,7 +15,6 @@ from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository
 from chalicelib.policy.access import CATALOG, Action, Grant
 from chalicelib.services import Services
-from chalicelib.store.table import BusyError
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ def dispatch(services: Services, request: Request) -> Response:
         return complete(_handle(services, request), request)
     except RegistryError as error:
         return refuse(error, request)
-    except (OSError, BusyError):
+    except OSError:
         log.exception("request %s met a store that does not answer: %s %s", request.id, request.method, request.path)
         return refuse(RegistryError(ErrorCode.UNAVAILABLE, headers={"Retry-After": "5"}), request)
     except Exception:

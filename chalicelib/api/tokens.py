@@ -11,7 +11,7 @@ Specification: RFC 7519 (JWT), RFC 8037 (EdDSA), RFC 7517 (key sets); the `acces
 
 import base64
 import hashlib
-import uuid
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -96,7 +96,7 @@ def _claims(grant: Grant, moment: int, seconds: int) -> dict[str, Any]:
         "iat": moment,
         "nbf": moment,
         "exp": moment + seconds,
-        "jti": uuid.uuid4().hex,
+        "jti": secrets.token_hex(16),
         "access": [_entry(resource, actions) for resource, actions in grant.access.items()],
     }
 

@@ -10,12 +10,14 @@ Invariants:
 Two engines implement this, proven by one suite of tests: DynamoDB (`store.dynamodb`) and SQLite (`store.sqlite`).
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from chalicelib.oci.pages import Page
+
+T = TypeVar("T")
 
 LARGEST_COMMIT = 100
 NO_COUNTERS: Mapping[str, int] = MappingProxyType({})
@@ -110,7 +112,7 @@ class RefusedError(Exception):
         super().__init__(", ".join(self.names))
 
 
-class BusyError(Exception):
+class BusyError(OSError):
     """A commit met others over the same records again and again: nothing was done, and trying later helps."""
 
 
@@ -145,3 +147,26 @@ class Table(Protocol):
 
     def add(self, key: Key, amounts: Mapping[str, int]) -> None:
         """Add to counters of a record that is there, in haste: a lost request may count twice; absent is no error."""
+
+
+def every(table: Table, partition: str, prefix: str = "") -> Iterator[Record]:
+    """Yield the records of a partition whose sort keys begin with `prefix`, reading a page at a time."""
+    wanted = Slice(prefix)
+    while True:
+        page = table.query(partition, wanted)
+        yield from page.entries
+        if not page.more:
+            return
+        wanted = replace(wanted, after=page.entries[-1].key.sort)
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
+    """Yield the items, up to `size` together."""
+    batch: list[T] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield tuple(batch)
+            batch = []
+    if batch:
+        yield tuple(batch)

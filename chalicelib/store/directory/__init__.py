@@ -36,8 +36,11 @@ Invariants:
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from chalicelib.store.table import Table
+if TYPE_CHECKING:
+    # A pull asks the table nothing, and waits for imports.
+    from chalicelib.store.table import Table
 
 SYSTEM = 0
 FIRST_ID = 1000
@@ -47,7 +50,7 @@ FIRST_ID = 1000
 class Directory:
     """What the functions of these modules work with."""
 
-    table: Table
+    table: "Table"
     now: Callable[[], datetime]
 
     def time(self) -> str:

@@ -32,15 +32,16 @@ Invariants:
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 from chalicelib.store.content import Content
-from chalicelib.store.table import Record, Slice, Table
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    # A pull asks the table nothing, and waits for imports.
+    from chalicelib.store.table import Table
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _RANDOM_BITS = 12
@@ -50,7 +51,7 @@ _RANDOM_BITS = 12
 class Index:
     """What the functions of these modules work with."""
 
-    table: Table
+    table: "Table"
     content: Content
     now: Callable[[], datetime]
 
@@ -67,26 +68,3 @@ class Index:
 def written(moment: datetime) -> str:
     """Return a moment as records and answers write it (RFC 3339, UTC, milliseconds)."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def every(table: Table, partition: str, prefix: str = "") -> Iterator[Record]:
-    """Yield the records of a partition whose sort keys begin with `prefix`, reading a page at a time."""
-    wanted = Slice(prefix)
-    while True:
-        page = table.query(partition, wanted)
-        yield from page.entries
-        if not page.more:
-            return
-        wanted = replace(wanted, after=page.entries[-1].key.sort)
-
-
-def batches(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
-    """Yield the items, up to `size` together."""
-    batch: list[T] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield tuple(batch)
-            batch = []
-    if batch:
-        yield tuple(batch)

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.oci.pages import Page
-from chalicelib.store.index import Index, every, written
+from chalicelib.store.index import Index, written
 from chalicelib.store.index.repositories import RepositoryRecord
-from chalicelib.store.table import Key, Record, Slice
+from chalicelib.store.table import Key, Record, Slice, every
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _SCANNED = 200

@@ -12,10 +12,10 @@ from functools import partial
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.store import layout
-from chalicelib.store.index import Index, batches, events, every, repositories, settle
+from chalicelib.store.index import Index, events, repositories, settle
 from chalicelib.store.index.attempts import in_known
 from chalicelib.store.index.repositories import RepositoryRecord
-from chalicelib.store.table import LARGEST_COMMIT, Delete
+from chalicelib.store.table import LARGEST_COMMIT, Delete, batches, every
 
 _KINDS = ("order", "tags", "tagged", "children", "parents", "accessories", "artifacts")
 

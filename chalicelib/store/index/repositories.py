@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from chalicelib.oci.names import Repository
 from chalicelib.oci.pages import Page
 from chalicelib.store import layout
-from chalicelib.store.index import Index, every
+from chalicelib.store.index import Index
 from chalicelib.store.table import (
     ABSENT,
     ANYHOW,
@@ -24,6 +24,7 @@ from chalicelib.store.table import (
     Record,
     RefusedError,
     Slice,
+    every,
 )
 
 CHANGED = "the repository was changed or deleted meanwhile: look at it again"

@@ -18,7 +18,7 @@ from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.store import layout, manifests
-from chalicelib.store.index import Index, artifacts, batches, descriptions, every, kinds
+from chalicelib.store.index import Index, artifacts, descriptions, kinds
 from chalicelib.store.index.artifacts import Artifact
 from chalicelib.store.index.attempts import in_same
 from chalicelib.store.index.descriptions import Description
@@ -35,6 +35,8 @@ from chalicelib.store.table import (
     Key,
     Put,
     Record,
+    batches,
+    every,
 )
 
 _RACED = "others changed the artifact or the tag meanwhile"

@@ -7,9 +7,9 @@ import pytest
 
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Tag
-from chalicelib.store.index import Index, artifacts, batches, events, written
+from chalicelib.store.index import Index, artifacts, events, written
 from chalicelib.store.index.repositories import RepositoryRecord
-from chalicelib.store.table import Add, Key, Put, Slice
+from chalicelib.store.table import Add, Key, Put, Slice, batches
 from tests.memory import START
 from tests.store.index.tables import CountingTable
 from tests.store.index.world import HOME, PROJECT, World, image, parsed

@@ -216,7 +216,7 @@ class World:
 
 
 def _digests(index: Index, home: RepositoryRecord) -> list[str]:
-    from chalicelib.store.index import every  # noqa: PLC0415 - what no function of the API's tells
+    from chalicelib.store.table import every  # noqa: PLC0415 - what no function of the API's tells
 
     return [record.key.sort for record in every(index.table, home.partition("artifacts"))]
 
