@@ -22,8 +22,8 @@ from chalicelib.api.endpoints import Call, Endpoint
 from chalicelib.api.http import TOKEN_PATH, Request, Response, challenge, json_response
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository
-from chalicelib.policy import access
-from chalicelib.policy.access import ANONYMOUS, Action, Grant, Principal
+from chalicelib.policy import grants
+from chalicelib.policy.grants import ANONYMOUS, Action, Grant, Principal
 from chalicelib.services import Services
 
 KEYS_PATH = "/service/keys"
@@ -48,7 +48,7 @@ def authorise(services: Services, request: Request, resource: str, action: Actio
     # A token that names the resource has every right that there is: another would not be better.
     if grant.principal != ANONYMOUS and resource in grant.access:
         raise RegistryError(ErrorCode.DENIED, message)
-    raise RegistryError(ErrorCode.UNAUTHORIZED, message, headers=challenge(request, access.scope(resource, action)))
+    raise RegistryError(ErrorCode.UNAUTHORIZED, message, headers=challenge(request, grants.scope(resource, action)))
 
 
 def _mount_source(request: Request) -> list[str]:
@@ -58,9 +58,9 @@ def _mount_source(request: Request) -> list[str]:
 
 
 def _lacking(principal: Principal, resource: str, action: Action) -> str:
-    if resource == access.CATALOG:
+    if resource == grants.CATALOG:
         return "listing all repositories needs an administrator, or a robot account that may read the catalog"
-    project = access.project_of(resource)
+    project = grants.project_of(resource)
     if not project:
         return "a repository is in a project: name it <project>/<repository>"
     if principal == ANONYMOUS:
@@ -102,7 +102,7 @@ def token(call: Call) -> Response:
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
         principal = identity.of_basic(services, request, scheme, credentials)
         scopes = list(request.query.get("scope", ()))
-    grant = identity.grant(services, principal, _bounded(access.resources(scopes)))
+    grant = identity.grant(services, principal, _bounded(grants.resources(scopes)))
     seconds, now = identity.token_seconds(services, principal), services.now()
     issued = tokens.ring(services.settings.signing_keys).issue(grant, now, seconds)
     # Some clients read the one name and some the other.

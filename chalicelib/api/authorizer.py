@@ -21,7 +21,7 @@ import orjson
 
 from chalicelib.api import tokens
 from chalicelib.oci.errors import RegistryError
-from chalicelib.policy.access import CATALOG, Grant
+from chalicelib.policy.grants import CATALOG, Grant
 from chalicelib.services import Services
 
 # For how long API Gateway may keep a policy.

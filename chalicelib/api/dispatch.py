@@ -13,7 +13,7 @@ from chalicelib.api.endpoints import Call, Endpoint
 from chalicelib.api.http import Request, Response, error_response
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository
-from chalicelib.policy.access import CATALOG, Action, Grant
+from chalicelib.policy.grants import CATALOG, Action, Grant
 from chalicelib.services import Services
 
 log = logging.getLogger(__name__)

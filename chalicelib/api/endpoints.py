@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from chalicelib.api.http import Request, Response
 from chalicelib.oci.names import Repository
-from chalicelib.policy.access import Action, Grant
+from chalicelib.policy.grants import Action, Grant
 from chalicelib.services import Services
 
 

@@ -16,9 +16,10 @@ from dataclasses import replace
 from chalicelib.api import passwords
 from chalicelib.api.http import Request
 from chalicelib.oci.errors import ErrorCode, RegistryError
-from chalicelib.policy import access, people
-from chalicelib.policy.access import ANONYMOUS, Kind, Principal, Standing
+from chalicelib.policy import access, grants, people
+from chalicelib.policy.access import Standing
 from chalicelib.policy.configuration import DEFAULTS
+from chalicelib.policy.grants import ANONYMOUS, Kind, Principal
 from chalicelib.policy.rbac import Permission, Role
 from chalicelib.policy.robots import EVERY_PROJECT
 from chalicelib.policy.throttle import network
@@ -289,10 +290,10 @@ def permissions(services: Services, principal: Principal, project: Project) -> f
     return access.in_project(principal, standing(services, principal, project))
 
 
-def grant(services: Services, principal: Principal, resources: Iterable[str]) -> access.Grant:
+def grant(services: Services, principal: Principal, resources: Iterable[str]) -> grants.Grant:
     """Return what a principal may do to resources, asking for each project once."""
     wanted = tuple(resources)
-    names = tuple(dict.fromkeys(filter(None, map(access.project_of, wanted))))
+    names = tuple(dict.fromkeys(filter(None, map(grants.project_of, wanted))))
     found = projects.named(services.directory, names) if names else ()
     standings = {project.name: standing(services, principal, project) for project in found}
     return access.grant(principal, wanted, standings)

@@ -20,7 +20,7 @@ from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository, Tag, parse_reference
 from chalicelib.oci.pages import PageRequest, next_link, page_link
 from chalicelib.oci.uploads import Event
-from chalicelib.policy.access import Action
+from chalicelib.policy.grants import Action
 from chalicelib.services import DIGEST_MARK
 from chalicelib.store import blobs, manifests, sessions, uploads
 from chalicelib.store.objects import OCTETS

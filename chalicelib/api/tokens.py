@@ -24,7 +24,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 from chalicelib.oci.errors import ErrorCode, RegistryError
-from chalicelib.policy.access import Action, Grant, Kind, Principal
+from chalicelib.policy.grants import Action, Grant, Kind, Principal
 
 ISSUER = "roadstead"
 LEEWAY = 60

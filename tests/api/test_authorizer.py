@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chalicelib.api import authorizer, tokens
 from chalicelib.api.authorizer import UnauthorizedError, authorise
 from chalicelib.api.dispatch import ENDPOINTS
-from chalicelib.policy.access import ANONYMOUS, CATALOG, Action, Grant, Principal
+from chalicelib.policy.grants import ANONYMOUS, CATALOG, Action, Grant, Principal
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 KEYS = tokens.KeyRing.of((bytes(32),))

@@ -8,7 +8,7 @@ from chalicelib.api import tokens
 from chalicelib.api.registry import CHUNK_MIN_LENGTH, MAX_TAGS
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.manifests import OCI_INDEX, OCI_MANIFEST
-from chalicelib.policy.access import Action, Grant, Principal
+from chalicelib.policy.grants import Action, Grant, Principal
 from tests.api.asking import Client
 from tests.api.test_auth import UPLOADS, code
 from tests.memory import SETTINGS

@@ -13,7 +13,7 @@ from nacl.signing import SigningKey, VerifyKey
 
 from chalicelib.api import tokens
 from chalicelib.oci.errors import RegistryError
-from chalicelib.policy.access import ANONYMOUS, Action, Grant, Kind, Principal
+from chalicelib.policy.grants import ANONYMOUS, Action, Grant, Kind, Principal
 from tests.memory import START
 
 OLD, NEW = bytes(32), bytes(range(32))

@@ -5,21 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.policy import rbac
-from chalicelib.policy.access import (
-    ANONYMOUS,
-    CATALOG,
-    NEEDED,
-    Action,
-    Kind,
-    Principal,
-    Standing,
-    grant,
-    in_project,
-    in_system,
-    project_of,
-    resources,
-    scope,
-)
+from chalicelib.policy.access import NEEDED, Standing, grant, in_project, in_system
+from chalicelib.policy.grants import ANONYMOUS, CATALOG, Action, Kind, Principal, project_of, resources, scope
 from chalicelib.policy.rbac import Permission, Role
 from chalicelib.policy.robots import Level, RobotPermission
 

@@ -22,7 +22,7 @@ from chalicelib.config import Settings
 from chalicelib.jobs import abandoned_uploads
 from chalicelib.oci.errors import ErrorCode
 from chalicelib.oci.names import Repository
-from chalicelib.policy.access import Action, Grant, Principal
+from chalicelib.policy.grants import Action, Grant, Principal
 from chalicelib.services import Services, build
 from chalicelib.store import layout
 from chalicelib.store.table import Delete, Slice

@@ -19,7 +19,7 @@ from chalicelib.api.http import Response
 from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Repository
 from chalicelib.policy import access
-from chalicelib.policy.access import Action
+from chalicelib.policy.grants import Action
 from chalicelib.store.directory import labels as known_labels
 from chalicelib.store.directory import projects
 from chalicelib.store.directory.projects import Project

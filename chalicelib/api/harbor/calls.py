@@ -17,7 +17,7 @@ import orjson
 from chalicelib.api import indexing
 from chalicelib.api.harbor.errors import JSON, HarborCode, HarborError, bad_request
 from chalicelib.api.http import Request, Response
-from chalicelib.policy.access import Principal
+from chalicelib.policy.grants import Principal
 from chalicelib.policy.rbac import Permission
 from chalicelib.services import Services
 from chalicelib.store.directory.audit import Event

@@ -24,7 +24,7 @@ from chalicelib.api.harbor.calls import (
 )
 from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, not_found
 from chalicelib.api.http import Response
-from chalicelib.policy.access import ANONYMOUS
+from chalicelib.policy.grants import ANONYMOUS
 from chalicelib.policy.rbac import Permission
 from chalicelib.store.directory import SYSTEM, labels, projects
 from chalicelib.store.directory.labels import Label

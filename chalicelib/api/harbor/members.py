@@ -11,7 +11,7 @@ from chalicelib.api.harbor.calls import HarborCall, HarborEndpoint, answer, crea
 from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, not_found
 from chalicelib.api.http import Response
 from chalicelib.policy import people
-from chalicelib.policy.access import Kind as PrincipalKind
+from chalicelib.policy.grants import Kind as PrincipalKind
 from chalicelib.policy.rbac import Role
 from chalicelib.store.directory import groups, members, users
 from chalicelib.store.directory.groups import LDAP, Group

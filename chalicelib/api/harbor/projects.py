@@ -33,7 +33,7 @@ from chalicelib.api.tokens import LEEWAY
 from chalicelib.oci.pages import PageRequest
 from chalicelib.policy import projects as rules
 from chalicelib.policy import rbac
-from chalicelib.policy.access import Kind
+from chalicelib.policy.grants import Kind
 from chalicelib.policy.rbac import Permission, Role
 from chalicelib.store import manifests, remains
 from chalicelib.store.directory import configuration, members, projects, users

@@ -30,8 +30,8 @@ from chalicelib.api.http import Response
 from chalicelib.api.passwords import GeneratedSecret
 from chalicelib.policy import people
 from chalicelib.policy import robots as rules
-from chalicelib.policy.access import Kind
 from chalicelib.policy.configuration import DEFAULTS
+from chalicelib.policy.grants import Kind
 from chalicelib.policy.rbac import Permission
 from chalicelib.policy.robots import Level, RobotPermission
 from chalicelib.store.directory import SYSTEM, configuration, projects, robots

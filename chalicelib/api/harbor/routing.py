@@ -23,7 +23,7 @@ from chalicelib.api.harbor.unbuilt import UNBUILT
 from chalicelib.api.http import Request, Response
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.policy import access
-from chalicelib.policy.access import ANONYMOUS, Kind, Principal
+from chalicelib.policy.grants import ANONYMOUS, Kind, Principal
 from chalicelib.policy.rbac import Permission
 from chalicelib.services import Services
 from chalicelib.store.directory import projects

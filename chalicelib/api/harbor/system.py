@@ -14,7 +14,7 @@ from chalicelib.api.harbor.calls import OPEN, HarborCall, HarborEndpoint, answer
 from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, not_found
 from chalicelib.api.http import Response
 from chalicelib.policy import configuration as rules
-from chalicelib.policy.access import Kind
+from chalicelib.policy.grants import Kind
 from chalicelib.store import layout
 from chalicelib.store.directory import configuration, users
 

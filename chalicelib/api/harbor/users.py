@@ -28,7 +28,7 @@ from chalicelib.api.harbor.calls import (
 from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, not_found
 from chalicelib.api.http import Response
 from chalicelib.policy import people
-from chalicelib.policy.access import Kind
+from chalicelib.policy.grants import Kind
 from chalicelib.policy.rbac import Permission
 from chalicelib.store.directory import configuration, members, projects, users
 from chalicelib.store.directory.users import ADMINISTRATOR_ID, NewUser, User
