@@ -5,7 +5,6 @@ Nothing is connected here: clients are made at the first request that needs them
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -16,13 +15,15 @@ from chalicelib.config import FILE_TABLE, THROUGH_THE_SERVER, Settings
 from chalicelib.oci.digests import Digest
 from chalicelib.store.content import Content
 from chalicelib.store.directory import Directory
+from chalicelib.store.hashes import CarriedHashes
 from chalicelib.store.index import Index
 from chalicelib.store.objects import ObjectStore, S3Objects
 from chalicelib.store.pulls import PullCounter
-from chalicelib.store.sessions import CarriedHashes
 from chalicelib.store.signing import Credentials, Presigner
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from mypy_boto3_s3 import S3Client
 
     from chalicelib.store.table import Table
@@ -90,7 +91,7 @@ def assemble(
 ) -> Services:
     """Return services over given stores; tests bring their own stores and clock."""
     clock = now or (lambda: datetime.now(UTC))
-    content = Content(objects, ThreadPoolExecutor(_POOL, thread_name_prefix="s3"), clock)
+    content = Content(objects, cast("Executor", _Later(_pool)), clock)
     return Services(
         settings=settings,
         content=content,
@@ -102,10 +103,16 @@ def assemble(
     )
 
 
-class _Later:
-    """A table that is made when it is first asked: a pull asks it nothing, and would wait for its imports."""
+def _pool() -> "Executor":
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - as `_Later` says
 
-    def __init__(self, make: "Callable[[], Table]") -> None:
+    return ThreadPoolExecutor(_POOL, thread_name_prefix="s3")
+
+
+class _Later:
+    """Something that is made when it is first used: a pull does without, and would wait for its imports."""
+
+    def __init__(self, make: Callable[[], object]) -> None:
         self._make = cache(make)
 
     def __getattr__(self, name: str) -> object:

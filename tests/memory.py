@@ -135,7 +135,7 @@ class _Bucket:
         # What blobs and uploads were goes after a day: here it goes at once, for it is large.
         if not self.versioned or key.startswith((layout.DATA, layout.UPLOADS)):
             return stored
-        versioned = replace(stored, head=replace(stored.head, version=f"version-{next(self._ids)}"))
+        versioned = replace(stored, head=stored.head._replace(version=f"version-{next(self._ids)}"))
         self._versions.setdefault(key, []).append(versioned)
         return versioned
 
@@ -150,14 +150,14 @@ class _Bucket:
 
     def unversion(self, key: str) -> None:
         found = self._objects[key]
-        self._objects[key] = replace(found, head=replace(found.head, version=""))
+        self._objects[key] = replace(found, head=found.head._replace(version=""))
 
     def forget(self, key: str, kept: int) -> None:
         self._versions[key] = self._versions[key][-kept:]
 
     def damage(self, key: str, content: bytes) -> None:
         found = self._objects[key]
-        self._objects[key] = replace(found, content=content, head=replace(found.head, size=len(content)))
+        self._objects[key] = replace(found, content=content, head=found.head._replace(size=len(content)))
         self._versions[key] = [self._objects[key] if each is found else each for each in self._versions.get(key, ())]
 
     def list(self, prefix: str, after: str, limit: int) -> Page[Entry]:

@@ -11,12 +11,16 @@ Invariants:
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
 from chalicelib.oci.errors import ErrorCode, RegistryError
-from chalicelib.store.uploads import Body
+
+if TYPE_CHECKING:
+    # A pull, which reads no body, does not wait for what does.
+    from chalicelib.store.uploads import Body
 
 JSON = "application/json"
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -33,7 +37,7 @@ class Request:
     path: str
     query: Mapping[str, Sequence[str]]
     headers: Mapping[str, str]
-    body: Body
+    body: "Body"
     base_url: str
     id: str
     # API Gateway answers HEAD with a length of 0, which corrupts clients; behind it HEAD is redirected to S3.

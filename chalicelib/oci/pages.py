@@ -9,8 +9,7 @@ Specification: OCI Distribution 1.1, "Listing Tags" (end-8b) and RFC 8288.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 from chalicelib.oci.errors import ErrorCode, RegistryError
@@ -21,16 +20,14 @@ _LAST = re.compile(r"[A-Za-z0-9._/-]{0,255}", re.ASCII)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
+class Page(NamedTuple, Generic[T]):
     """A part of a listing, and whether more follows it."""
 
     entries: tuple[T, ...]
     more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PageRequest:
+class PageRequest(NamedTuple):
     """How many entries are wanted, and after which one."""
 
     size: int = LARGEST

@@ -8,7 +8,7 @@ Invariants:
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -23,8 +23,7 @@ JSON = "application/json"
 _INDEX_ATTEMPTS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(NamedTuple):
     """Where a blob's bytes are, and how many."""
 
     key: str

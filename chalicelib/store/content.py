@@ -4,12 +4,14 @@
 """
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, wait
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from chalicelib.store.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -20,7 +22,7 @@ class Content:
     """Everything that rules about content work with."""
 
     objects: ObjectStore
-    pool: Executor
+    pool: "Executor"
     now: Callable[[], datetime]
 
     def together(self, action: Callable[[T], R], items: Iterable[T]) -> tuple[R, ...]:
@@ -29,6 +31,8 @@ class Content:
         When this returns or raises, all are done: no write goes on behind an answer. `action` must not call this
         again: the pool is shared, and waiting inside it for itself could block it.
         """
+        from concurrent.futures import wait  # noqa: PLC0415 - a pull does one thing after another
+
         under_way = [self.pool.submit(action, item) for item in items]
         wait(under_way)
         return tuple(future.result() for future in under_way)

@@ -22,7 +22,7 @@ from datetime import datetime
 from functools import cached_property, partial
 from threading import Event
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, NoReturn, Protocol
+from typing import IO, TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.pages import LARGEST, Page
@@ -55,8 +55,7 @@ class MultipartGoneError(Exception):
     """The multipart upload was completed or aborted before, or another request wrote its parts anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """What a store knows of an object besides its bytes; `version` is "" where none is kept."""
 
     size: int
@@ -66,16 +65,14 @@ class Head:
     version: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Object:
+class Object(NamedTuple):
     """An object with its bytes."""
 
     head: Head
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """An object as a listing shows it."""
 
     key: str
@@ -83,8 +80,7 @@ class Entry:
     modified: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """What was at a key since `modified`, or still is (`latest`); nothing, where `deleted`."""
 
     id: str
@@ -95,8 +91,7 @@ class Version:
     latest: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Multipart:
+class Multipart(NamedTuple):
     """A multipart upload that was begun and not yet ended."""
 
     key: str

@@ -1,29 +1,22 @@
-"""Upload sessions: the state that any instance can go on from, and the hashes that one process carries.
+"""Upload sessions: the state that any instance can go on from.
 
 A session's state is one object: a line of JSON, then the bytes that are too few for a part of their own. It is
 written at the end of each request, and within long ones after every few parts, so that after a crash the status is
 true and the upload can go on from there. A session without a state object has received nothing.
 
-Invariants:
-* State moves by compare-and-set: of two requests on one session, one goes on and the other is refused.
-* A carried hash belongs to one state, not to a number of bytes: where another process moved the state, it is lost.
+Invariant: state moves by compare-and-set: of two requests on one session, one goes on and the other is refused.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass, field, replace
-from threading import Lock
 
 import orjson
 
 from chalicelib.oci import uploads as oci
-from chalicelib.oci.digests import Hasher, hasher
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.uploads import Event, State
 from chalicelib.store import layout
 from chalicelib.store.content import Content
 from chalicelib.store.objects import ConditionFailedError
-
-_CARRIED_HASHES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,29 +94,3 @@ def save(content: Content, session: Session) -> Session:
             ) from error
         etag = found.head.etag
     return replace(session, etag=etag)
-
-
-class CarriedHashes:
-    """Hashes in progress, kept between the requests of a session that reach the same process."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._hashes: OrderedDict[str, tuple[str, str, Hasher]] = OrderedDict()
-
-    def keep(self, session: Session, algorithm: str, progress: Hasher) -> None:
-        """Remember the hash of all that the session received, as it was just saved."""
-        with self._lock:
-            self._hashes[session.id] = (session.etag, algorithm, progress)
-            while len(self._hashes) > _CARRIED_HASHES:
-                self._hashes.popitem(last=False)
-
-    def take(self, session: Session, algorithm: str) -> Hasher | None:
-        """Return the hash of all that the session received, or None where it was lost."""
-        with self._lock:
-            etag, kept, progress = self._hashes.pop(session.id, ("", "", None))
-        if not session.multipart:
-            fresh = hasher(algorithm)
-            fresh.update(session.tail)
-            return fresh
-        # Not the size but the state: another process may have begun the session again with other bytes.
-        return progress if (etag, kept) == (session.etag, algorithm) else None

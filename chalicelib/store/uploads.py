@@ -24,8 +24,9 @@ from chalicelib.oci.uploads import State
 from chalicelib.store import blobs, layout, sessions
 from chalicelib.store.blobs import Blob
 from chalicelib.store.content import Content
+from chalicelib.store.hashes import CarriedHashes
 from chalicelib.store.objects import ConditionFailedError, MultipartGoneError
-from chalicelib.store.sessions import CarriedHashes, Session
+from chalicelib.store.sessions import Session
 
 _READ = 1 << 20
 _CHECKPOINT = 16

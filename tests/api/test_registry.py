@@ -5,7 +5,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from chalicelib.api import tokens
-from chalicelib.api.registry import CHUNK_MIN_LENGTH, MAX_TAGS
+from chalicelib.api.pushes import CHUNK_MIN_LENGTH, MAX_TAGS
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.manifests import OCI_INDEX, OCI_MANIFEST
 from chalicelib.policy.grants import Action, Grant, Principal
