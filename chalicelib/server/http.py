@@ -29,9 +29,10 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from chalicelib.api.dispatch import COMMON_HEADERS, dispatch, refuse
 from chalicelib.api.http import JSON, Request, Response
+from chalicelib.api.telemetry import Line
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.server.downloads import Downloads
-from chalicelib.server.log import AccessLog, Line
+from chalicelib.server.log import AccessLog
 from chalicelib.services import Services
 from chalicelib.store.uploads import BrokenBodyError
 

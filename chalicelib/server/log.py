@@ -1,4 +1,4 @@
-"""Access lines: one for each request, for people or, as JSON, for machines.
+"""Access lines: one for each request, for people or, as JSON, for machines (`api.telemetry` says what is in them).
 
 Invariant: no query is ever written, since presigned URLs and upload URLs are capabilities; nor is a header.
 """
@@ -10,21 +10,10 @@ from typing import TextIO
 
 import orjson
 
-from chalicelib.api.http import Request
+from chalicelib.api.telemetry import Line, document
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _STEP = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What a request was, and what became of it."""
-
-    request: Request
-    status: int
-    received: int
-    sent: int
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +40,7 @@ def _for_people(line: Line) -> str:
 
 
 def _for_machines(line: Line) -> str:
-    record = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "request_id": line.request.id,
-        "method": line.request.method,
-        "path": line.request.path,
-        "status": line.status,
-        "received": line.received,
-        "sent": line.sent,
-        "milliseconds": round(line.seconds * 1000, 1),
-        "user_agent": line.request.headers.get("user-agent", ""),
-    }
-    return orjson.dumps(record).decode()
+    return orjson.dumps(document(line)).decode()
 
 
 def _amount(size: float) -> str:
