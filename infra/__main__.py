@@ -1,0 +1,103 @@
+"""The steps of deploying as commands: `python -m infra COMMAND`. The README in this folder says which, and when."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from infra import finish as finishing
+from infra import secrets as secret
+from infra import stack as stacks
+from infra.aws import FAILURES, client
+from infra.gateway import CHALICE_STAGE
+from infra.package import CODE, only, package
+from infra.stack import Stack, StackError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Deploy Roadstead to AWS."""
+
+
+@main.command("package")
+@click.argument("folder", type=click.Path(path_type=Path))
+def package_command(folder: Path) -> None:
+    """Make the functions' package and the one template in FOLDER."""
+    click.echo(f"{package(folder)}  beside  {folder / CODE}")
+
+
+@main.command("stack")
+@click.argument("name")
+@click.option("--code-bucket", help="A bucket of yours that takes the functions' package.")
+@click.option("--storage-only", is_flag=True, help="Make the bucket and the table alone, for `chalice deploy`.")
+@click.option("--parameter", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of the template.")
+def stack_command(name: str, code_bucket: str, storage_only: bool, parameters: tuple[str, ...]) -> None:
+    """Make or change the stack NAME."""
+    given = dict(each.split("=", 1) for each in parameters if "=" in each)
+    if storage_only:
+        _deploy(Stack(name, only("storage"), given))
+        return
+    if not code_bucket:
+        raise click.UsageError("--code-bucket names a bucket for the functions' package (or say --storage-only)")
+    path = f"/{name}"
+    if secret.make(client("ssm"), given.get("SecretsPath", path)):
+        click.echo(f"✓ secrets made in SSM below {path}: python -m infra secrets {path} --show")
+    with tempfile.TemporaryDirectory() as folder:
+        template = package(Path(folder))
+        s3 = client("s3")
+        key = stacks.upload(s3, code_bucket, template.parent / CODE)
+        url = stacks.url_of(s3, code_bucket, stacks.upload(s3, code_bucket, template))
+        own = {"CodeBucket": code_bucket, "CodeKey": key, "SecretsPath": path}
+        found = _deploy(Stack(name, stacks.read(template), {**own, **given}, url))
+    _greet(found["RegistryUrl"].removeprefix("https://"))
+
+
+def _deploy(wanted: Stack) -> dict[str, str]:
+    found = dict(stacks.deploy(client("cloudformation"), wanted, click.echo))
+    for key, value in found.items():
+        click.echo(f"  {key}: {value}")
+    return found
+
+
+def _greet(host: str) -> None:
+    click.echo(f"\nThe registry is there. Log in and push:\n  docker login {host} --username admin")
+
+
+@main.command("secrets")
+@click.argument("path")
+@click.option("--show", is_flag=True, help="Print the password of the user admin.")
+def secrets_command(path: str, show: bool) -> None:
+    """Make the secrets below the SSM PATH (such as /roadstead), where they are missing."""
+    ssm = client("ssm")
+    made = secret.make(ssm, path)
+    click.echo(f"✓ {', '.join(made) or 'nothing'} made below {path}")
+    if show:
+        found = ssm.get_parameter(Name=f"{path}/admin-password", WithDecryption=True)
+        click.echo(f"  admin's password: {found['Parameter']['Value']}")
+
+
+@main.command("finish")
+@click.option("--stage", default="prod", help="The stage of .chalice/config.json that was deployed.")
+@click.option("--host", default="", help="The registry's own domain, if it has one.")
+def finish_command(stage: str, host: str) -> None:
+    """After `chalice deploy`: put API Gateway's answers in place and point the public stages to what was deployed."""
+    api = finishing.deployed_api(Path.cwd(), stage)
+    gateway = client("apigateway")
+    reached = host or f"{api}.execute-api.{gateway.meta.region_name}.amazonaws.com"
+    for line in finishing.finish(gateway, api, reached):
+        click.echo(f"✓ {line}")
+    click.echo(f"  (Chalice's own stage, {CHALICE_STAGE}, is for nobody.)")
+    _greet(reached)
+
+
+if __name__ == "__main__":
+    try:
+        main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (StackError, ValueError, LookupError, subprocess.CalledProcessError, *FAILURES) as error:
+        click.echo(f"✗ {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,263 @@
+"""What `chalice package` makes and our fragments, merged into one CloudFormation template.
+
+Chalice knows the functions, their rights and the API's paths; the fragments in `templates/` know what holds data and
+what surrounds it. Here they meet:
+* functions become plain Lambda functions, each with a log group that forgets, and a queue for what fails unseen;
+* the names that `.chalice/` has for bucket, table and secrets become references;
+* the API gets our own answers, one deployment that changes with its content, and the public stages.
+
+Invariants:
+* Two fragments never define the same thing.
+* No literal name of a bucket, a table or a secret is left, so any number of stacks can stand side by side.
+* A stage never serves a deployment without the gateway responses: the deployment depends on each.
+"""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from infra.gateway import RESPONSES, STAGES, GatewayResponse, body, headers
+
+ROOT = Path(__file__).parent.parent
+FRAGMENTS = Path(__file__).parent / "templates"
+# A stack of its own for another region; every other fragment is part of the one stack.
+APART = ("replica",)
+CODE = "deployment.zip"
+Json = dict[str, Any]
+_SECTIONS = ("Parameters", "Conditions", "Mappings", "Resources", "Outputs")
+# What `.chalice/` calls things, and what stands in its place.
+# fmt: off
+_NAMES: tuple[tuple[str, Callable[[re.Match[str]], object]], ...] = (
+    (r"arn:aws:s3:::roadstead(/.*)?",
+     lambda found: {"Fn::Sub": "${Bucket.Arn}" + (found[1] or "")}),
+    (r"arn:aws:dynamodb:\*:\*:table/roadstead",
+     lambda _: {"Fn::GetAtt": ["Table", "Arn"]}),
+    (r"arn:aws:ssm:\*:\*:parameter/roadstead/(.*)",
+     lambda found: {"Fn::Sub": "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${SecretsPath}/"
+                               + found[1]}),
+    (r"ssm:/roadstead/(.*)",
+     lambda found: {"Fn::Sub": "ssm:${SecretsPath}/" + found[1]}),
+)
+# fmt: on
+_OWN_LOGS = re.compile(r"arn:aws:logs:.*:log-group:/aws/lambda/roadstead-\*:\*")
+_BY_VARIABLE: Mapping[str, Json] = {"ROADSTEAD_BUCKET": {"Ref": "Bucket"}, "ROADSTEAD_TABLE": {"Ref": "Table"}}
+
+
+def package(folder: Path) -> Path:
+    """Make the functions' package and the template in `folder`; return the template's path.
+
+    Raise CalledProcessError where Chalice fails, which has said why.
+    """
+    chalice = [str(Path(sys.executable).parent / "chalice"), "package", "--stage", "prod", str(folder.resolve())]
+    # The package is the same for every region, but Chalice wants to know of one.
+    environment = {"AWS_DEFAULT_REGION": "us-east-1", **os.environ}
+    subprocess.run(chalice, cwd=ROOT, check=True, stdout=sys.stderr, env=environment)  # noqa: S603 - our own words
+    made = folder / "sam.json"
+    template = merged(json.loads(made.read_text()), fragments())
+    made.unlink()
+    path = folder / "roadstead.json"
+    path.write_text(json.dumps(template, indent=1))
+    return path
+
+
+def fragments() -> dict[str, Json]:
+    """Return our parts of the template by their names."""
+    found = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(FRAGMENTS.glob("*.yaml"))}
+    return {name: part for name, part in found.items() if name not in APART}
+
+
+def only(name: str) -> Json:
+    """Return a fragment as a template of its own."""
+    return {"AWSTemplateFormatVersion": "2010-09-09", **yaml.safe_load((FRAGMENTS / f"{name}.yaml").read_text())}
+
+
+def merged(sam: Json, parts: Mapping[str, Json]) -> Json:
+    """Return the one template; raise ValueError where two parts define the same thing."""
+    template: Json = {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": "Roadstead: a registry for OCI artifacts on S3, Lambda and DynamoDB",
+    }
+    for name, part in {**parts, "chalice": {"Resources": _of_chalice(sam["Resources"], parts)}}.items():
+        for section in _SECTIONS:
+            have = template.setdefault(section, {})
+            if twice := set(have) & set(part.get(section, {})):
+                raise ValueError(f"{name} defines again: {', '.join(sorted(twice))}")
+            have |= part.get(section, {})
+    return {section: content for section, content in template.items() if content}
+
+
+def _of_chalice(resources: Json, parts: Mapping[str, Json]) -> Json:
+    made: Json = {}
+    for name, resource in resources.items():
+        if resource["Type"] == "AWS::Serverless::Function":
+            made |= _function(name, resource["Properties"])
+        elif resource["Type"] == "AWS::Serverless::Api":
+            made |= _api(name, resource["Properties"], fronted="front" in parts)
+        elif resource["Type"] == "AWS::IAM::Role":
+            made[name] = _named(resource, _log_group(name.removesuffix("Role")))
+        else:
+            made[name] = resource
+    return made
+
+
+def _log_group(function: str) -> str:
+    # Chalice calls its handler of the API by two names.
+    return f"{function.replace('ApiHandler', 'APIHandler')}Logs"
+
+
+def _named(value: Any, logs: str) -> Any:
+    """Return a part of the template with references in place of the names in `.chalice/`."""
+    if isinstance(value, dict):
+        return {key: _named(each, logs) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_named(each, logs) for each in value]
+    if not isinstance(value, str):
+        return value
+    if _OWN_LOGS.fullmatch(value):
+        return {"Fn::GetAtt": [logs, "Arn"]}
+    found = ((re.fullmatch(pattern, value), make) for pattern, make in _NAMES)
+    return next((make(match) for match, make in found if match), value)
+
+
+def _function(name: str, sam: Json) -> Json:
+    """Return a function, its log group and its schedule."""
+    logs = _log_group(name)
+    kept = ("Runtime", "Handler", "Tags", "Timeout", "MemorySize", "Architectures", "Role")
+    properties = {key: sam[key] for key in kept if key in sam}
+    properties["Tags"] = [{"Key": key, "Value": value} for key, value in sam.get("Tags", {}).items()]
+    properties["Code"] = {"S3Bucket": {"Ref": "CodeBucket"}, "S3Key": {"Ref": "CodeKey"}}
+    properties["Environment"] = {"Variables": _environment(sam["Environment"]["Variables"])}
+    properties["LoggingConfig"] = {"LogGroup": {"Ref": logs}, "LogFormat": "Text"}
+    scheduled = [each for each in sam.get("Events", {}).values() if each["Type"] == "Schedule"]
+    made: Json = {
+        name: {"Type": "AWS::Lambda::Function", "Properties": properties},
+        logs: {
+            "Type": "AWS::Logs::LogGroup",
+            "Properties": {
+                "LogGroupName": {"Fn::Sub": "/roadstead/${AWS::StackName}/" + name},
+                "RetentionInDays": {"Ref": "LogDays"},
+            },
+        },
+    }
+    for event in scheduled:
+        made |= _schedule(name, event["Properties"]["Schedule"])
+    return made
+
+
+def _environment(variables: Mapping[str, str]) -> Json:
+    own = {name: _BY_VARIABLE.get(name) or _named(value, "") for name, value in variables.items()}
+    return {**own, "ROADSTEAD_PUBLIC_URL": {"Fn::If": ["HasDomain", {"Fn::Sub": "https://${DomainName}"}, ""]}}
+
+
+def _schedule(name: str, rate: str) -> Json:
+    """Return what calls a function again and again, and keeps the calls that failed."""
+    target = {"Fn::GetAtt": [name, "Arn"]}
+    return {
+        f"{name}Schedule": {
+            "Type": "AWS::Events::Rule",
+            "Properties": {"ScheduleExpression": rate, "Targets": [{"Id": name, "Arn": target}]},
+        },
+        f"{name}SchedulePermission": {
+            "Type": "AWS::Lambda::Permission",
+            "Properties": {
+                "FunctionName": {"Ref": name},
+                "Action": "lambda:InvokeFunction",
+                "Principal": "events.amazonaws.com",
+                "SourceArn": {"Fn::GetAtt": [f"{name}Schedule", "Arn"]},
+            },
+        },
+        f"{name}Failures": {
+            "Type": "AWS::Lambda::EventInvokeConfig",
+            "Properties": {
+                "FunctionName": {"Ref": name},
+                "Qualifier": "$LATEST",
+                "MaximumRetryAttempts": 2,
+                "DestinationConfig": {"OnFailure": {"Destination": {"Fn::GetAtt": ["DeadLetters", "Arn"]}}},
+            },
+        },
+        f"{name}FailuresPolicy": {
+            "Type": "AWS::IAM::Policy",
+            "Properties": {
+                "PolicyName": "failures",
+                "Roles": [{"Ref": f"{name}Role"}],
+                "PolicyDocument": {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {
+                            "Effect": "Allow",
+                            "Action": "sqs:SendMessage",
+                            "Resource": {"Fn::GetAtt": ["DeadLetters", "Arn"]},
+                        }
+                    ],
+                },
+            },
+        },
+    }
+
+
+def _api(name: str, sam: Json, *, fronted: bool) -> Json:
+    """Return the API with our answers, its deployment and its public stages."""
+    rest = {
+        "Type": "AWS::ApiGateway::RestApi",
+        "Properties": {
+            "Name": {"Ref": "AWS::StackName"},
+            "Body": sam["DefinitionBody"],
+            "BinaryMediaTypes": ["*/*"],
+            "EndpointConfiguration": {"Types": ["REGIONAL"]},
+            # To overwrite would drop the gateway responses, which CloudFormation would not notice.
+            "Mode": "merge",
+        },
+        "Metadata": {"cfn-lint": {"config": {"ignore_checks": ["W3660"]}}},
+    }
+    responses = {f"Answer{_camel(each.type)}": _answer(name, each, fronted=fronted) for each in RESPONSES}
+    content = hashlib.sha256(json.dumps([rest, responses], sort_keys=True).encode()).hexdigest()[:10]
+    deployment = {
+        "Type": "AWS::ApiGateway::Deployment",
+        "DependsOn": [*responses],
+        "Properties": {"RestApiId": {"Ref": name}, "Description": content},
+    }
+    stages = {f"Stage{_camel(stage)}": _stage(name, stage, f"Deployment{content}") for stage in STAGES}
+    return {name: rest, **responses, f"Deployment{content}": deployment, **stages}
+
+
+def _camel(text: str) -> str:
+    return "".join(part.capitalize() for part in text.split("_"))
+
+
+def _answer(api: str, response: GatewayResponse, *, fronted: bool) -> Json:
+    own = {"Fn::Sub": "${RestAPI}.execute-api.${AWS::Region}.${AWS::URLSuffix}"}
+    reached = {"Fn::If": ["HasFront", {"Fn::GetAtt": ["Distribution", "DomainName"]}, own]} if fronted else own
+    host = {"Fn::If": ["HasDomain", {"Ref": "DomainName"}, reached]}
+    given = headers(response, "${Host}").items()
+    properties: Json = {
+        "RestApiId": {"Ref": api},
+        "ResponseType": response.type,
+        "ResponseParameters": {
+            key: {"Fn::Sub": [value, {"Host": host}]} if "${Host}" in value else value for key, value in given
+        },
+        "ResponseTemplates": {"application/json": body(response)},
+    }
+    if response.status:
+        properties["StatusCode"] = str(response.status)
+    return {"Type": "AWS::ApiGateway::GatewayResponse", "Properties": properties}
+
+
+def _stage(api: str, stage: str, deployment: str) -> Json:
+    limits = {"ThrottlingRateLimit": {"Ref": "RequestsPerSecond"}, "ThrottlingBurstLimit": {"Ref": "Burst"}}
+    return {
+        "Type": "AWS::ApiGateway::Stage",
+        "Properties": {
+            "RestApiId": {"Ref": api},
+            "StageName": stage,
+            "DeploymentId": {"Ref": deployment},
+            "MethodSettings": [{"HttpMethod": "*", "ResourcePath": "/*", "MetricsEnabled": True, **limits}],
+        },
+    }
