@@ -4,11 +4,12 @@ Importing it needs no settings, since `chalice package` and `chalice deploy` imp
 """
 
 from functools import cache
+from time import perf_counter
 from typing import Any
 
 from chalice.app import AuthRequest, Chalice, CloudWatchEvent, Rate, Response
 
-from chalicelib.api import authorizer
+from chalicelib.api import authorizer, telemetry
 from chalicelib.api.dispatch import dispatch
 from chalicelib.api.lambda_event import ACCEPT_ANYTHING, accepting_anything, to_chalice, to_request
 from chalicelib.config import Settings
@@ -30,6 +31,7 @@ class Registry(Chalice):
 
 app = Registry(app_name="roadstead")
 app.api.binary_types = [ACCEPT_ANYTHING]
+telemetry.format_logs()
 settings = cache(Settings.from_env)
 
 
@@ -48,8 +50,10 @@ def authorise(request: AuthRequest) -> dict[str, Any]:
 def _answer() -> Response:
     """Answer the request at hand."""
     assert app.current_request is not None
-    request = to_request(app.current_request.to_original_event(), settings().public_url)
-    return Response(**to_chalice(dispatch(services(), request)))
+    request, started = to_request(app.current_request.to_original_event(), settings().public_url), perf_counter()
+    response = dispatch(services(), request)
+    telemetry.write(request, response, perf_counter() - started)
+    return Response(**to_chalice(response))
 
 
 @app.route("/", methods=METHODS, content_types=[ACCEPT_ANYTHING], authorizer=authorise)
@@ -84,3 +88,11 @@ def drop_abandoned_uploads(event: CloudWatchEvent) -> None:  # noqa: ARG001 - th
     from chalicelib.jobs import abandoned_uploads  # noqa: PLC0415 - as above
 
     abandoned_uploads.run(services())
+
+
+@app.lambda_function()
+def count_pulls(event: Any, context: Any) -> None:  # noqa: ARG001 - Lambda's signature
+    """Count the pulls that a delivery of log lines tells of."""
+    from chalicelib.jobs import count_pulls as job  # noqa: PLC0415 - as above
+
+    job.run(services(), event)
