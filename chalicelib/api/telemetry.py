@@ -2,7 +2,8 @@
 
 Invariants:
 * No query, no body and no header is ever written: presigned URLs and upload URLs are capabilities. Of User-Agent
-  stand a product's name and number, of Authorization the kind of principal that it claims.
+  stand a product's name and number, of Authorization the kind of principal that it claims. A client that sends an id
+  of its own as X-Request-Id wants to be found by it.
 * Of a path only the parts that can name something are written; all else is `-`.
 * A line is bounded, whatever a client sends. The one dimension of metrics is `kind`, which has `KINDS` values: every
   other number of values would cost money for each.

@@ -321,3 +321,13 @@ def test_handlers_that_are_there_write_json() -> None:
     telemetry.format_logs(["tests.telemetry"])
 
     assert isinstance(handler.formatter, JsonFormatter)
+
+
+@pytest.mark.parametrize(
+    "path", ["/" * 100_000, "/v2/" + "a/" * 50_000, "/v2/a/manifests/" + "x" * 100_000, "é/" * 9999]
+)
+def test_a_line_is_short_whatever_is_asked(path: str) -> None:
+    headers = {"user-agent": "a" * 100_000, "x-amzn-trace-id": f"Root={TRACE}" * 999, "cookie": "c" * 100_000}
+
+    assert len(text(request(path, "M" * 1000, headers=headers), Response(404))) < 2000
+    assert len(text(request(path, headers=headers), Response(404))) < 2000
