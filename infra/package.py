@@ -31,6 +31,19 @@ FRAGMENTS = Path(__file__).parent / "templates"
 # A stack of its own for another region; every other fragment is part of the one stack.
 APART = ("replica",)
 CODE = "deployment.zip"
+# What API Gateway writes for a request, whether or not a function saw it: no query and no header.
+GATEWAY_LINE: Mapping[str, str] = {
+    "time": "$context.requestTime",
+    "request": "$context.requestId",
+    "method": "$context.httpMethod",
+    "path": "$context.path",
+    "status": "$context.status",
+    "bytes": "$context.responseLength",
+    "milliseconds": "$context.responseLatency",
+    "address": "$context.identity.sourceIp",
+    "refusal": "$context.error.responseType",
+    "trace": "$context.xrayTraceId",
+}
 Json = dict[str, Any]
 _SECTIONS = ("Parameters", "Conditions", "Mappings", "Resources", "Outputs")
 # What `.chalice/` calls things, and what stands in its place.
@@ -252,12 +265,15 @@ def _answer(api: str, response: GatewayResponse, *, fronted: bool) -> Json:
 
 def _stage(api: str, stage: str, deployment: str) -> Json:
     limits = {"ThrottlingRateLimit": {"Ref": "RequestsPerSecond"}, "ThrottlingBurstLimit": {"Ref": "Burst"}}
+    logs = {"DestinationArn": {"Fn::GetAtt": ["GatewayLogGroup", "Arn"]}, "Format": json.dumps(GATEWAY_LINE)}
     return {
         "Type": "AWS::ApiGateway::Stage",
         "Properties": {
             "RestApiId": {"Ref": api},
             "StageName": stage,
             "DeploymentId": {"Ref": deployment},
+            "TracingEnabled": {"Fn::If": ["HasTracing", True, False]},
+            "AccessLogSetting": {"Fn::If": ["HasGatewayLogs", logs, {"Ref": "AWS::NoValue"}]},
             "MethodSettings": [{"HttpMethod": "*", "ResourcePath": "/*", "MetricsEnabled": True, **limits}],
         },
     }
