@@ -194,7 +194,11 @@ def _claimed(request: Request) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """One line of JSON for each record, with its traceback, and without secrets."""
+    """One line of JSON for each record, with its traceback, and without secrets; `end` is put after it."""
+
+    def __init__(self, end: str = "") -> None:
+        super().__init__()
+        self._end = end
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -209,7 +213,7 @@ class JsonFormatter(logging.Formatter):
             "lambda_id": getattr(record, "aws_request_id", ""),
         }
         text = {name: _encodable(value) for name, value in fields.items() if value}
-        return orjson.dumps(text).decode()
+        return orjson.dumps(text).decode() + self._end
 
 
 def harmless(text: str) -> str:
@@ -225,4 +229,5 @@ def format_logs(names: Iterable[str] = ("",)) -> None:
     """Let the handlers of these loggers, of which "" is the root, write JSON: Lambda and Chalice have made them."""
     for name in names:
         for handler in logging.getLogger(name).handlers:
-            handler.setFormatter(JsonFormatter())
+            # Lambda's own handler ends no line, as those of the standard library do.
+            handler.setFormatter(JsonFormatter("" if isinstance(handler, logging.StreamHandler) else "\n"))

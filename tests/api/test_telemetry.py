@@ -313,14 +313,29 @@ def test_a_long_repository_is_whole_where_its_pull_is_counted() -> None:
     assert told(request(f"/v2/{name}/manifests/v1"), Response(404))["repository"] == "library/-"
 
 
-def test_handlers_that_are_there_write_json() -> None:
-    logger = logging.getLogger("tests.telemetry")
-    handler = logging.StreamHandler(io.StringIO())
+class Sink(logging.Handler):
+    """A handler as Lambda has it: it writes what is formatted, and nothing after it."""
+
+    def __init__(self, stream: io.StringIO) -> None:
+        super().__init__()
+        self.stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream.write(self.format(record))
+
+
+@pytest.mark.parametrize("kind", [logging.StreamHandler, Sink])
+def test_handlers_that_are_there_write_a_line_of_json_for_each_record(kind: type[logging.Handler]) -> None:
+    stream = io.StringIO()
+    handler = kind(stream)  # type: ignore[arg-type]
+    logger = logging.getLogger(f"tests.telemetry.{kind.__name__}")
     logger.addHandler(handler)
 
-    telemetry.format_logs(["tests.telemetry"])
+    telemetry.format_logs([logger.name])
+    logger.error("first")
+    logger.error("second")
 
-    assert isinstance(handler.formatter, JsonFormatter)
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["first", "second"]
 
 
 @pytest.mark.parametrize(
