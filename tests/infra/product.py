@@ -1,0 +1,270 @@
+"""Everything that clients do with the registry, once: all endpoints of the specification and of Harbor's API.
+
+Names in braces are parts of a path; those that an answer tells (`Location`) are filled in from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+import orjson
+
+from chalicelib.api.http import Response
+from chalicelib.oci import manifests as oci_manifests
+from chalicelib.oci.digests import Digest
+from chalicelib.oci.names import Repository, Tag
+from chalicelib.services import Services
+from chalicelib.store import blobs, layout, manifests
+from chalicelib.store.content import Content
+from chalicelib.store.directory import Directory, logins
+from tests.api.artifacts import Registry
+from tests.api.asking import basic
+from tests.memory import PASSWORD
+
+LARGE = bytes(17 << 20)
+# From where the events of the tests come.
+SOURCE = "203.0.113.7"
+REPOSITORY = "library/app"
+_PROJECT = "/projects/{project_name_or_id}"
+_REPOSITORY = "/projects/{project_name}/repositories/{repository_name}"
+_ARTIFACT = _REPOSITORY + "/artifacts/{reference}"
+_TAG = _REPOSITORY + "/tags/{tag_name}"
+_METADATA = _PROJECT + "/metadatas/"
+_PULL = {"kind": "project", "namespace": "library", "access": [{"resource": "repository", "action": "pull"}]}
+_ROBOT = {"name": "ci", "level": "project", "duration": 1, "permissions": [_PULL]}
+_ANN = {"username": "ann", "password": "Something1", "email": "ann@example.org", "realname": "Ann"}
+_GROUP = {"group_name": "deck", "group_type": 1, "ldap_group_dn": "cn=deck"}
+
+
+class Step(NamedTuple):
+    """A request to Harbor's API that succeeds; the id in its answer's Location becomes `made`."""
+
+    method: str
+    path: str
+    body: object = None
+    made: str = ""
+
+
+HARBOR: tuple[Step, ...] = (
+    Step("GET", "/ping"),
+    Step("GET", "/health"),
+    Step("GET", "/systeminfo"),
+    Step("GET", "/configurations"),
+    Step("PUT", "/configurations", {"token_expiration": 30}),
+    Step("GET", "/projects"),
+    Step("HEAD", "/projects?project_name=library"),
+    Step("POST", "/projects", {"project_name": "short-lived"}),
+    Step("GET", _PROJECT),
+    Step("PUT", _PROJECT, {"metadata": {"public": "true"}}),
+    Step("GET", _PROJECT + "/summary"),
+    Step("GET", _METADATA),
+    Step("POST", _METADATA, {"auto_scan": "true"}),
+    Step("GET", _METADATA + "{meta_name}"),
+    Step("PUT", _METADATA + "{meta_name}", {"auto_scan": "false"}),
+    Step("DELETE", _METADATA + "{meta_name}"),
+    Step("GET", "/repositories"),
+    Step("GET", "/projects/{project_name}/repositories"),
+    Step("GET", _REPOSITORY),
+    Step("PUT", _REPOSITORY, {"description": "what the team ships"}),
+    Step("GET", _PROJECT + "/artifacts"),
+    Step("GET", _REPOSITORY + "/artifacts"),
+    Step("GET", _ARTIFACT),
+    Step("GET", _ARTIFACT + "/tags"),
+    Step("POST", _ARTIFACT + "/tags", {"name": "stable"}),
+    Step("DELETE", _ARTIFACT + "/tags/stable"),
+    Step("GET", _ARTIFACT + "/accessories"),
+    Step("GET", _ARTIFACT + "/additions/build_history"),
+    Step("GET", _TAG + "/history"),
+    Step("POST", _TAG + "/undo", {}),
+    Step("POST", "/users", _ANN, "user_id"),
+    Step("GET", "/users"),
+    Step("GET", "/users/search?username=an"),
+    Step("GET", "/users/current"),
+    Step("GET", "/users/current/permissions"),
+    Step("GET", "/users/{user_id}"),
+    Step("PUT", "/users/{user_id}", {"email": "ann@example.org", "realname": "Ann B"}),
+    Step("PUT", "/users/{user_id}/sysadmin", {"sysadmin_flag": True}),
+    Step("PUT", "/users/{user_id}/password", {"new_password": "Another1234"}),
+    Step("PUT", "/users/{user_id}/cli_secret", {"secret": "Another1234"}),
+    Step("POST", _PROJECT + "/members", {"role_id": 2, "member_user": {"username": "ann"}}, "mid"),
+    Step("GET", _PROJECT + "/members"),
+    Step("GET", _PROJECT + "/members/{mid}"),
+    Step("PUT", _PROJECT + "/members/{mid}", {"role_id": 3}),
+    Step("DELETE", _PROJECT + "/members/{mid}"),
+    Step("DELETE", "/users/{user_id}"),
+    Step("POST", "/usergroups", _GROUP, "group_id"),
+    Step("GET", "/usergroups"),
+    Step("GET", "/usergroups/search?groupname=de"),
+    Step("GET", "/usergroups/{group_id}"),
+    Step("PUT", "/usergroups/{group_id}", {"group_name": "rig"}),
+    Step("DELETE", "/usergroups/{group_id}"),
+    Step("GET", "/permissions"),
+    Step("POST", "/robots", _ROBOT, "robot_id"),
+    Step("GET", "/robots"),
+    Step("GET", "/robots/{robot_id}"),
+    Step("PUT", "/robots/{robot_id}", {**_ROBOT, "description": "builds"}),
+    Step("PATCH", "/robots/{robot_id}", {"secret": ""}),
+    Step("DELETE", "/robots/{robot_id}"),
+    Step("POST", "/labels", {"name": "stable", "scope": "g"}, "label_id"),
+    Step("GET", "/labels?scope=g"),
+    Step("GET", "/labels/{label_id}"),
+    Step("PUT", "/labels/{label_id}", {"name": "firm"}),
+    Step("POST", _ARTIFACT + "/labels", {"id": "{label_id}"}),
+    Step("DELETE", _ARTIFACT + "/labels/{label_id}"),
+    Step("DELETE", "/labels/{label_id}"),
+    Step("GET", "/quotas"),
+    Step("GET", "/quotas/{id}"),
+    Step("PUT", "/quotas/{id}", {"hard": {"storage": -1}}),
+    Step("GET", "/audit-logs"),
+    Step("GET", "/auditlog-exts"),
+    Step("GET", "/auditlog-exts/events"),
+    Step("GET", "/projects/{project_name}/logs"),
+    Step("GET", "/projects/{project_name}/auditlog-exts"),
+    Step("GET", "/search?q=app"),
+    Step("GET", "/statistics"),
+    Step("POST", "/projects/short-lived/repositories/copy/artifacts?from=library/app:v2"),
+    Step("DELETE", _REPOSITORY + "/artifacts/v2"),
+    Step("DELETE", _REPOSITORY),
+    Step("DELETE", "/projects/short-lived/repositories/copy"),
+    Step("GET", "/projects/short-lived/_deletable"),
+    Step("DELETE", "/projects/short-lived"),
+)
+_NAMES = {
+    "project_name_or_id": "library",
+    "project_name": "library",
+    "repository_name": "app",
+    "reference": "v1",
+    "tag_name": "v1",
+    "meta_name": "auto_scan",
+    "id": "1",
+}
+
+
+def uploads(registry: Registry) -> None:
+    """Upload blobs in every way, and give up on some."""
+    client = registry.client
+    registry.blob(REPOSITORY, b"inline")
+    parts = [client.ask("POST", f"/v2/{REPOSITORY}/blobs/uploads/").headers["Location"] for _ in range(2)]
+    for begun in parts:
+        middle = client.ask("PATCH", begun, LARGE).headers["Location"]
+        assert client.ask("GET", middle).status == 204
+        ended = client.ask("PUT", f"{middle}&digest={Digest.of(LARGE + b'end')}", b"end")
+        # Of the second nothing is kept: equal bytes were there before.
+        assert ended.status == 201, ended.body
+    begun = client.ask("POST", f"/v2/{REPOSITORY}/blobs/uploads/").headers["Location"]
+    middle = client.ask("PATCH", begun, LARGE).headers["Location"]
+    assert client.ask("DELETE", middle).status == 204
+    begun = client.ask("POST", f"/v2/{REPOSITORY}/blobs/uploads/").headers["Location"]
+    middle = client.ask("PATCH", begun, b"other bytes").headers["Location"]
+    assert client.ask("PUT", f"{middle}&digest={Digest.of(b'these bytes')}").status == 400
+    mount = f"/v2/library/other/blobs/uploads/?mount={Digest.of(b'inline')}&from={REPOSITORY}"
+    assert client.ask("POST", mount).status == 201
+
+
+def lost_bytes(registry: Registry, services: Services, lose: Callable[[str], None]) -> None:
+    """Push a blob whose bytes somebody took away behind the registry's back."""
+    registry.blob(REPOSITORY, b"lost")
+    found = blobs.require(services.content, Repository(REPOSITORY), Digest.of(b"lost"))
+    lose(found.key)
+    registry.blob(REPOSITORY, b"lost")
+
+
+def pulls(registry: Registry) -> None:
+    """Log in, and read all that the specification lets one read."""
+    client = registry.client
+    token = client.ask("GET", f"/service/token?service=registry&scope=repository:{REPOSITORY}:pull")
+    assert token.status == 200
+    for path in ("/v2/", "/api/version", "/service/keys"):
+        assert client.ask("GET", path).status == 200, path
+    for method in ("GET", "HEAD"):
+        assert client.ask(method, f"/v2/{REPOSITORY}/manifests/v1").status in (200, 307)
+        assert client.ask(method, f"/v2/{REPOSITORY}/blobs/{Digest.of(b'inline')}").status == 307
+        assert client.ask(method, f"/v2/{REPOSITORY}/manifests/none").status == 404
+    assert client.ask("GET", f"/v2/{REPOSITORY}/tags/list?n=1").status == 200
+    assert client.ask("GET", "/v2/_catalog").status == 200
+
+
+def artifacts(registry: Registry) -> None:
+    """Push images, an index and a signature, look at them and delete some again."""
+    client = registry.client
+    first = registry.image(REPOSITORY, "v1", "first")
+    second = registry.image(REPOSITORY, "v1", "second")
+    registry.index(REPOSITORY, "v2", first, second)
+    signature = registry.sign(REPOSITORY, second)
+    assert client.ask("GET", f"/v2/{REPOSITORY}/referrers/{second}").status == 200
+    assert client.ask("DELETE", f"/v2/{REPOSITORY}/manifests/{signature}").status == 202
+    registry.image(REPOSITORY, "gone", "third")
+    registry.image(REPOSITORY, "gone", "first")
+    assert client.ask("DELETE", f"/v2/{REPOSITORY}/manifests/gone").status == 202
+    third = registry.image(REPOSITORY, "going", "third")
+    assert client.ask("DELETE", f"/v2/{REPOSITORY}/manifests/{third}").status == 202
+    registry.blob(REPOSITORY, b"unwanted")
+    assert client.ask("DELETE", f"/v2/{REPOSITORY}/blobs/{Digest.of(b'unwanted')}").status == 202
+
+
+def sessions(registry: Registry) -> None:
+    """Log in as the portal does, with a wrong password too, and out again."""
+    client = registry.client
+    client.headers = {"content-type": "application/x-www-form-urlencoded"}
+    wrong = urlencode({"principal": "admin", "password": "Wrong1234"}).encode()
+    assert client.ask("POST", "/c/login", wrong).status == 401
+    form = urlencode({"principal": "admin", "password": PASSWORD}).encode()
+    answer = client.ask("POST", "/c/login", form)
+    assert answer.status == 200, answer.body
+    cookie = answer.headers["Set-Cookie"].partition(";")[0]
+    client.headers = {"cookie": cookie}
+    page = client.ask("GET", "/api/v2.0/users/current")
+    token = {"x_harbor_csrf_token": page.headers["X-Harbor-Csrf-Token"]}
+    exists = urlencode({"target": "username", "value": "admin"}).encode()
+    assert client.ask("POST", "/c/userExists", exists, **token).status == 200
+    assert client.ask("GET", "/c/log_out").status == 200
+
+
+def late(registry: Registry, services: Services) -> None:
+    """Log in wrongly where the last time was so long ago that it is forgotten."""
+    then = Directory(services.directory.table, lambda: services.now() - timedelta(days=30))
+    logins.failed(then, "admin", SOURCE, "a guess")
+    registry.client.headers = basic("admin", "Wrong1234")
+    assert registry.client.ask("GET", "/v2/").status == 401
+
+
+def harbor(registry: Registry) -> Iterator[tuple[Step, Response]]:
+    """Ask for every step of `HARBOR`; yield it with the answer."""
+    names = dict(_NAMES)
+    for step in HARBOR:
+        answer = registry.api(step.method, step.path.format(**names), _filled(step.body, names))
+        if step.made:
+            names[step.made] = answer.headers["Location"].rpartition("/")[2]
+        yield step, answer
+
+
+def _filled(body: object, names: Mapping[str, str]) -> object:
+    """Return the body with the numbers that were made; no other text of a body has braces."""
+    if not isinstance(body, dict):
+        return body
+    filled = {name: value.format(**names) if value == "{label_id}" else value for name, value in body.items()}
+    return {name: int(value) if name == "id" else value for name, value in filled.items()}
+
+
+def behind_the_index(registry: Registry, services: Services) -> None:
+    """Change the bucket in every way that the repair mends, without a word to the index."""
+    content = services.content
+    for name in ("shrunk", "lost", "unlisted", "grown"):
+        registry.index(f"library/{name}", "v2", registry.image(f"library/{name}", "v1", name))
+    unknown = registry.document("library/grown", b"{}", "unknown")
+    parsed = oci_manifests.parse(orjson.dumps(unknown), unknown["mediaType"])
+    manifests.put(content, Repository("library/grown"), parsed, Digest.of(parsed.content), [Tag("v3")])
+    shrunk = Repository("library/shrunk")
+    for tag in ("v1", "v2"):
+        manifests.delete(content, shrunk, manifests.get(content, shrunk, Tag(tag)).digest)
+    _lose(content, Repository("library/lost"))
+    content.objects.delete(layout.catalog(Repository("library/unlisted")))
+
+
+def _lose(content: Content, repository: Repository) -> None:
+    content.objects.delete(layout.catalog(repository))
+    page = content.objects.list(f"{layout.REPOSITORIES}{repository}/")
+    content.objects.delete(*(entry.key for entry in page.entries))

@@ -1,0 +1,307 @@
+"""Least privilege, both ways: each function may do what it does, and nothing else.
+
+What a function does is recorded while it does all that the product has; a policy must allow it, and every right in a
+policy must have been needed. A call that no scenario reaches cannot hide: the source is searched for them.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import copy
+import gzip
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from types import ModuleType
+from typing import Any
+
+import boto3
+import orjson
+import pytest
+from botocore import xform_name
+
+from chalicelib.api.harbor.endpoints import ENDPOINTS
+from chalicelib.api.registry import ENDPOINTS as OCI_ENDPOINTS
+from chalicelib.jobs import abandoned_uploads, count_pulls
+from tests.api.artifacts import Registry
+from tests.infra import product
+from tests.infra.aws_calls import (
+    BUCKET,
+    CALLS,
+    OF_SERVERS,
+    TABLE,
+    Call,
+    Right,
+    allowed,
+    allows,
+    missing,
+    needed,
+    superfluous,
+)
+from tests.infra.recorded import CONFIG, ROOT, Gateway, World, world
+
+# By the names that the functions have in the configuration of Chalice.
+FUNCTIONS = ("api_handler", "authorizer", "count_pulls", "drop_abandoned_uploads", "repair_index")
+Policy = dict[str, Any]
+_EVENT = {"version": "0", "detail": {}, "time": "", "source": "", "id": "", "region": "", "detail-type": "",
+          "account": "", "resources": []}  # fmt: skip
+
+
+class _Context:
+    """Lambda's context of a function that has a quarter of an hour."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 900_000
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Iterator[Mapping[str, frozenset[Call]]]:
+    """Return what each function called, one after another over one registry."""
+    with world() as aws:
+        yield {
+            "api_handler": _registry(aws),
+            "authorizer": _authorizer(aws),
+            "drop_abandoned_uploads": _drop_abandoned_uploads(aws),
+            "repair_index": _repair_index(aws),
+            "count_pulls": _count_pulls(aws),
+        }
+
+
+def _clients(app: ModuleType) -> tuple[Registry, Gateway]:
+    client = Gateway(app)
+    return Registry(client), client
+
+
+def _registry(aws: World) -> frozenset[Call]:
+    with aws.function("api_handler") as app:
+        registry, client = _clients(app)
+        product.uploads(registry)
+        product.lost_bytes(registry, client.live, aws.lose)
+        product.artifacts(registry)
+        product.pulls(registry)
+        product.sessions(registry)
+        product.late(registry, client.live)
+        for step, answer in product.harbor(registry):
+            assert answer.status < 300, (step, answer.body)
+        return aws.recorder.take()
+
+
+def _authorizer(aws: World) -> frozenset[Call]:
+    with aws.function("api_handler") as app:
+        token = orjson.loads(Gateway(app).ask("GET", "/service/token?scope=repository:library/app:pull").body)[
+            "token"
+        ]
+    aws.recorder.take()
+    with aws.function("authorizer") as app:
+        arn = "arn:aws:execute-api:eu-west-1:123456789012:abcdefghij/v2/GET/library/app/manifests/v1"
+        asked = {"type": "TOKEN", "authorizationToken": f"Bearer {token}", "methodArn": arn}
+        assert app.authorise(asked, None)["principalId"] == "admin"
+        return aws.recorder.take()
+
+
+def _drop_abandoned_uploads(aws: World) -> frozenset[Call]:
+    with aws.function("api_handler") as app:
+        _, client = _clients(app)
+        begun = client.ask("POST", "/v2/library/app/blobs/uploads/").headers["Location"]
+        assert client.ask("PATCH", begun, product.LARGE).status == 202
+    aws.recorder.take()
+    with aws.function("drop_abandoned_uploads") as app:
+        app.drop_abandoned_uploads(_EVENT, None)
+        dropped = abandoned_uploads.run(app.services(), timedelta())
+        assert dropped.states
+        assert dropped.multiparts
+        return aws.recorder.take()
+
+
+def _repair_index(aws: World) -> frozenset[Call]:
+    with aws.function("api_handler") as app:
+        registry, client = _clients(app)
+        product.behind_the_index(registry, client.live)
+    aws.recorder.take()
+    with aws.function("repair_index") as app:
+        app.repair_index(_EVENT, _Context())
+        taken = aws.recorder.take()
+    with aws.function("api_handler") as app:
+        shown = orjson.loads(Gateway(app).ask("GET", "/api/v2.0/projects/library/repositories?page_size=100").body)
+        found = {each["name"]: each["artifact_count"] for each in shown}
+    mended = {f"library/{name}": number for name, number in (("grown", 3), ("shrunk", 0), ("unlisted", 2))}
+    assert {name: found.get(name) for name in (*mended, "library/lost")} == {**mended, "library/lost": None}
+    return taken
+
+
+def _count_pulls(aws: World) -> frozenset[Call]:
+    with aws.function("api_handler") as app:
+        digest = Registry(Gateway(app)).image("library/counted", "v1", "counted")
+    aws.recorder.take()
+    message = {"repository": "library/counted", "pulled": digest, "tag": "v1"}
+    line = {"id": "1", "timestamp": 0, "message": orjson.dumps(message).decode()}
+    delivered = gzip.compress(orjson.dumps({"messageType": "DATA_MESSAGE", "logEvents": [line]}))
+    event = {"awslogs": {"data": base64.b64encode(delivered).decode()}}
+    with aws.function("count_pulls") as app:
+        now = app.services()
+        # DynamoDB fails after the mark was made; then what was counted is delivered again, days later.
+        with aws.recorder.refusing("BatchGetItem"), pytest.raises(OSError, match="BatchGetItem"):
+            count_pulls.run(now, event)
+        then = replace(now, now=lambda: now.now() - timedelta(days=3))
+        assert count_pulls.run(then, event) == 1
+        app.count_pulls(event, None)
+        return aws.recorder.take()
+
+
+def policy_of(function: str) -> Policy:
+    name = CONFIG["lambda_functions"][function]["iam_policy_file"]
+    policy: Policy = orjson.loads((ROOT / ".chalice" / name).read_bytes())
+    return policy
+
+
+def test_every_function_has_a_policy_of_its_own() -> None:
+    files = {CONFIG["lambda_functions"][name]["iam_policy_file"] for name in FUNCTIONS}
+
+    assert set(CONFIG["lambda_functions"]) == set(FUNCTIONS)
+    assert files == {path.name for path in (ROOT / ".chalice").glob("policy-*.json")}
+    assert len(files) == len(FUNCTIONS)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_may_do_what_it_does(function: str, recorded: Mapping[str, frozenset[Call]]) -> None:
+    assert missing(policy_of(function), recorded[function]) == frozenset()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_may_do_nothing_else(function: str, recorded: Mapping[str, frozenset[Call]]) -> None:
+    assert superfluous(policy_of(function), recorded[function]) == frozenset()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_without_any_one_right_a_function_would_fail(function: str, recorded: Mapping[str, frozenset[Call]]) -> None:
+    for field in ("Action", "Resource"):
+        for changed in _without_one(policy_of(function), field):
+            assert missing(changed, recorded[function])
+
+
+def _without_one(policy: Policy, field: str) -> Iterator[Policy]:
+    """Yield the policy without each one of its actions, or of its resources."""
+    for number, statement in enumerate(policy["Statement"]):
+        every = [statement[field]] if isinstance(statement[field], str) else statement[field]
+        for one in every:
+            changed = copy.deepcopy(policy)
+            changed["Statement"][number][field] = [each for each in every if each != one]
+            yield changed
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_any_right_more_is_noticed(function: str, recorded: Mapping[str, frozenset[Call]]) -> None:
+    given = set(allowed(policy_of(function)))
+    actions = {row.action for row in CALLS.values()} | {
+        "s3:*",
+        "s3:PutBucketPolicy",
+        "dynamodb:*",
+        "kms:Decrypt",
+        "*",
+    }
+    resources = {right.resource for right in given} | {BUCKET, f"{BUCKET}/*", f"{BUCKET}/history/*", TABLE, "*"}
+    more = {Right(action, resource) for action in actions for resource in resources} - given
+
+    for right in more:
+        changed = copy.deepcopy(policy_of(function))
+        changed["Statement"].append({"Effect": "Allow", "Action": right.action, "Resource": right.resource})
+        assert right in superfluous(changed, recorded[function])
+
+
+def test_the_registry_does_all_that_it_offers_while_it_is_recorded() -> None:
+    steps = {(step.method, step.path.partition("?")[0]) for step in product.HARBOR}
+    asked = {(method, _place(path)) for method, path in steps}
+    elsewhere = {("GET", "/api/version"), ("POST", "/c/login"), ("GET", "/c/log_out"), ("POST", "/c/userExists")}
+    # They answer from memory what no deployment on Lambda has.
+    elsewhere |= {("GET", "/systeminfo/volumes"), ("GET", "/systeminfo/getcert")}
+
+    assert {(each.method, _place(each.path)) for each in ENDPOINTS} - elsewhere <= asked
+    assert len(OCI_ENDPOINTS) == 18
+
+
+def _place(path: str) -> str:
+    """Return the path as the table of endpoints has it, with what a step names in place of a parameter left open."""
+    path = re.sub(r"\{\w+\}", "*", path)
+    path = re.sub(r"/projects/short-lived", "/projects/*", path)
+    return re.sub(
+        r"/(repositories/copy|artifacts/v2|tags/stable|additions/build_history)", lambda m: _opened(m[1]), path
+    )
+
+
+def _opened(part: str) -> str:
+    return f"/{part.partition('/')[0]}/*"
+
+
+def test_every_row_of_the_table_was_called(recorded: Mapping[str, frozenset[Call]]) -> None:
+    called = {call.operation for calls in recorded.values() for call in calls}
+
+    assert called == set(CALLS)
+
+
+def test_every_method_of_boto3_in_the_code_is_in_the_table() -> None:
+    known = {row.method for row in CALLS.values() if row.method}
+
+    assert _methods_in_code() == known | OF_SERVERS
+    assert not known & OF_SERVERS
+
+
+def _methods_in_code() -> set[str]:
+    methods = {name: _methods(name) for name in ("s3", "dynamodb")}
+    found: set[str] = set()
+    for path in (ROOT / "chalicelib").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and "_" in node.value:
+                found |= {node.value} & (methods["s3"] | methods["dynamodb"])
+            if isinstance(node, ast.Attribute):
+                found |= {node.attr} & _of_receiver(node.value, methods)
+    return found
+
+
+def _of_receiver(receiver: ast.expr, methods: Mapping[str, set[str]]) -> set[str]:
+    """Return the methods that an expression may have: short names are those of other things as well."""
+    name = getattr(receiver, "attr", getattr(receiver, "id", ""))
+    every = methods["s3"] | methods["dynamodb"]
+    return every if name in ("_dynamo", "_s3") else {method for method in every if "_" in method}
+
+
+def _methods(service: str) -> set[str]:
+    client = boto3.client(service, region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
+    names = {xform_name(name) for name in client.meta.service_model.operation_names}
+    client.close()
+    return names
+
+
+def test_requests_by_hand_are_made_where_they_are_known() -> None:
+    """Whoever signs one by hand elsewhere adds to the scenario and to the table first."""
+    signing = {"url", "signed_headers", "s3_client", "dynamo_client"}
+    found = set()
+    for path in (ROOT / "chalicelib").rglob("*.py"):
+        if path.parts[-2] in ("cli", "server"):
+            continue
+        calls = (node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+        names = {getattr(function, "attr", getattr(function, "id", "")) for function in calls}
+        found |= {(path.stem, name) for name in names & signing}
+
+    assert found == {
+        ("objects", "url"),
+        ("objects", "s3_client"),
+        ("services", "url"),
+        ("services", "s3_client"),
+        ("services", "dynamo_client"),
+        ("dynamodb", "dynamo_client"),
+        ("parameters", "signed_headers"),
+    }
+
+
+def test_wildcards_are_read_as_iam_reads_them() -> None:
+    statement = {"Effect": "Allow", "Action": "s3:Get*", "Resource": [f"{BUCKET}/data/*"]}
+    policy = {"Statement": [statement]}
+
+    assert allows(policy, Right("s3:GetObject", f"{BUCKET}/data/a/b"))
+    assert not allows(policy, Right("s3:GetObject", f"{BUCKET}/uploads/a"))
+    assert not allows(policy, Right("s3:PutObject", f"{BUCKET}/data/a"))
+    assert needed(Call("GetObject[version]", "data/a")) == Right("s3:GetObjectVersion", f"{BUCKET}/data/a")
+    with pytest.raises(ValueError, match="Deny"):
+        list(allowed({"Statement": [{**statement, "Effect": "Deny"}]}))
