@@ -15,6 +15,7 @@ imported at the first of them, so that an instance that only serves pulls never 
 """
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -215,7 +216,7 @@ class S3Objects:
         except OSError as error:
             _unavailable(method, error)
         absent = "versionId" in query and answer.status in _NO_VERSION
-        return answer if not absent and _found(method, answer.status) else None
+        return answer if not absent and _found(method, answer.status, answer.content) else None
 
     def read(self, key: str) -> Iterator[bytes]:
         """Yield an object's bytes in pieces; raise LookupError where there is none."""
@@ -339,9 +340,10 @@ class S3Objects:
                     yield Multipart(found["Key"], found["UploadId"], found["Initiated"])
 
 
-def _found(method: str, status: int) -> bool:
+def _found(method: str, status: int, content: bytes = b"") -> bool:
     if status not in (200, 404):
-        _unavailable(method, f"status {status}")
+        code = re.search(rb"<Code>(\w{1,64})</Code>", content)
+        _unavailable(method, f"status {status}, {code[1].decode() if code else 'which says no more'}")
     return status == 200  # noqa: PLR2004
 
 

@@ -65,14 +65,14 @@ def _installed() -> Path:
     """Return the program, installed by whichever test process comes first."""
     home = cache_directory() / f"ministack-{VERSION}"
     home.mkdir(parents=True, exist_ok=True)
-    complete = home / ".complete"
+    complete = home / ".complete-with-boto3"
     with (home / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not complete.exists():
             subprocess.run([sys.executable, "-m", "venv", "--clear", home / "venv"], check=True)
-            subprocess.run(
-                [home / "venv/bin/python", "-m", "pip", "install", "--quiet", f"ministack=={VERSION}"], check=True
-            )
+            # Its functions run in this environment, and Lambda's own has boto3.
+            programs = [f"ministack=={VERSION}", "boto3"]
+            subprocess.run([home / "venv/bin/python", "-m", "pip", "install", "--quiet", *programs], check=True)
             complete.touch()
     return home / "venv/bin/ministack"
 

@@ -1,0 +1,131 @@
+"""The whole stack on emulated AWS: made by the commands that the README names, from the package that is deployed.
+
+ministack runs the functions in processes of their own under their roles, whose policies it enforces; so a right that a
+policy lacks fails here as on AWS.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from infra import secrets, stack
+from infra.package import CODE, package
+from infra.stack import Stack
+from tests.aws.shims import SHIMS
+from tests.engines.engine import Engine
+from tests.engines.ministack import ministack
+from tests.engines.process import HOST, free_ports, running, wait_ready
+
+ROOT = Path(__file__).parents[2]
+NAME, SECRETS, CODE_BUCKET = "roadstead", "/roadstead", "code"
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """An emulated account in which the stack stands."""
+
+    engine: Engine
+    outputs: Mapping[str, str]
+    password: str
+    template: Mapping[str, Any]
+    parameters: Mapping[str, str]
+
+    @property
+    def api(self) -> str:
+        """The address below which the API's stages are."""
+        return f"{self.engine.endpoint}/_aws/execute-api/{self.outputs['ApiId']}"
+
+    def client(self, service: str) -> Any:
+        return client(self.engine, service)
+
+    def update(self, template: Mapping[str, Any], **parameters: str) -> list[str]:
+        """Change the stack, as the command does; return the lines that it tells."""
+        lines: list[str] = []
+        wanted = Stack(NAME, template, {**self.parameters, **parameters}, _placed(self.engine, template))
+        stack.deploy(self.client("cloudformation"), wanted, lines.append)
+        return lines
+
+
+def client(engine: Engine, service: str) -> Any:
+    return boto3.client(  # type: ignore[call-overload] # any service
+        service,
+        endpoint_url=engine.endpoint,
+        region_name=engine.region,
+        aws_access_key_id=engine.access_key,
+        aws_secret_access_key=engine.secret_key,
+    )
+
+
+def environment(engine: Engine) -> dict[str, str]:
+    """Return what the commands of a person with this account have in their environment."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ROADSTEAD_"))}
+    return kept | {
+        "AWS_ENDPOINT_URL": engine.endpoint,
+        "AWS_ACCESS_KEY_ID": engine.access_key,
+        "AWS_SECRET_ACCESS_KEY": engine.secret_key,
+        "AWS_REGION": engine.region,
+        "AWS_DEFAULT_REGION": engine.region,
+    }
+
+
+@contextmanager
+def deployed(folder: Path, **parameters: str) -> Iterator[Cloud]:
+    """Make the stack in an empty account."""
+    template = shimmed(package(folder))
+    with ministack() as engine:
+        s3 = client(engine, "s3")
+        s3.create_bucket(Bucket=CODE_BUCKET)
+        made = secrets.make(client(engine, "ssm"), SECRETS)
+        key = stack.upload(s3, CODE_BUCKET, folder / CODE)
+        given = {"CodeBucket": CODE_BUCKET, "CodeKey": key, "SecretsPath": SECRETS, **parameters}
+        wanted = Stack(NAME, template, given, _placed(engine, template))
+        outputs = stack.deploy(client(engine, "cloudformation"), wanted, lambda _: None)
+        yield Cloud(engine, outputs, made["admin-password"], template, given)
+
+
+def shimmed(path: Path) -> Mapping[str, Any]:
+    """Return the template as the emulator can take it."""
+    template: dict[str, Any] = json.loads(path.read_text())
+    for shim in SHIMS:
+        shim(template)
+    return template
+
+
+def _placed(engine: Engine, template: Mapping[str, Any]) -> str:
+    s3 = client(engine, "s3")
+    text = json.dumps(template).encode()
+    s3.put_object(Bucket=CODE_BUCKET, Key="template.json", Body=text)
+    return stack.url_of(s3, CODE_BUCKET, "template.json")
+
+
+@contextmanager
+def relay(cloud: Cloud, folder: Path) -> Iterator[str]:
+    """Run the relay over the stack's bucket, table and secrets; yield its address."""
+    (port,) = free_ports(1)
+    settings = environment(cloud.engine) | {
+        "ROADSTEAD_BUCKET": cloud.outputs["BucketName"],
+        "ROADSTEAD_TABLE": cloud.outputs["TableName"],
+        "ROADSTEAD_SIGNING_KEY": f"ssm:{SECRETS}/signing-key",
+        "ROADSTEAD_ADMIN_PASSWORD": f"ssm:{SECRETS}/admin-password",
+        "HOST": HOST,
+        "PORT": str(port),
+        "DATA": str(folder / "relay"),
+    }
+    command = [sys.executable, "-m", "chalicelib.cli.main", "serve"]
+    with running(command, environment=settings, directory=folder) as process:
+        wait_ready(lambda: _listens(port), process, folder)
+        yield f"http://{HOST}:{port}"
+
+
+def _listens(port: int) -> None:
+    found = subprocess.run(["curl", "-s", "-o", "/dev/null", f"http://{HOST}:{port}/v2/"], check=False)
+    if found.returncode:
+        raise OSError("not yet")
