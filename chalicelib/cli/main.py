@@ -11,6 +11,7 @@ import click
 
 from chalicelib.cli.access import login, logout, status
 from chalicelib.cli.completion import completion
+from chalicelib.cli.doctor import doctor
 from chalicelib.cli.failures import exit_codes
 from chalicelib.cli.projects import member, project
 from chalicelib.cli.repositories import artifact, repo
@@ -103,7 +104,7 @@ for command in (run, serve):
     for option in reversed(_LISTEN):
         option(command)
 
-for client in (login, logout, status, project, member, robot, user, repo, artifact, tag, completion):
+for client in (login, logout, status, project, member, robot, user, repo, artifact, tag, doctor, completion):
     main.add_command(client)
 
 if __name__ == "__main__":
