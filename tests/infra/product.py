@@ -177,6 +177,10 @@ def pulls(registry: Registry) -> None:
     client = registry.client
     token = client.ask("GET", f"/service/token?service=registry&scope=repository:{REPOSITORY}:pull")
     assert token.status == 200
+    form = urlencode({"grant_type": "password", "username": "admin", "password": PASSWORD, "service": "r"}).encode()
+    posted = client.ask("POST", "/service/token", form, content_type="application/x-www-form-urlencoded")
+    assert posted.status == 200, posted.body
+    assert client.ask("HEAD", "/v2/").status == 200
     for path in ("/v2/", "/api/version", "/service/keys"):
         assert client.ask("GET", path).status == 200, path
     for method in ("GET", "HEAD"):

@@ -226,6 +226,8 @@ class Gateway(Client):
     def __init__(self, app: ModuleType) -> None:
         self.app = app
         self.headers = basic()
+        # Method and path of what did not fail.
+        self.answered: set[tuple[str, str]] = set()
 
     def __post_init__(self) -> None:
         """Make no registry in memory."""
@@ -241,6 +243,8 @@ class Gateway(Client):
         sent = {**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
         answer = self.app.app(_event(method, path, parse_qs(query, keep_blank_values=True), sent, body), None)
         location = str(answer["headers"].get("Location", ""))
+        if answer["statusCode"] < 400:
+            self.answered.add((method, path))
         if answer["statusCode"] == 307:
             _follow(method, location)
         return Response(answer["statusCode"], answer["headers"], base64.b64decode(answer["body"]))

@@ -12,18 +12,18 @@ import copy
 import gzip
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
-import boto3
 import orjson
 import pytest
 from botocore import xform_name
+from botocore.session import get_session
 
+from chalicelib.api import dispatch
 from chalicelib.api.harbor.endpoints import ENDPOINTS
-from chalicelib.api.registry import ENDPOINTS as OCI_ENDPOINTS
 from chalicelib.jobs import abandoned_uploads, count_pulls
 from tests.api.artifacts import Registry
 from tests.infra import product
@@ -56,17 +56,30 @@ class _Context:
         return 900_000
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What each function called, one after another over one registry, and what the registry answered meanwhile."""
+
+    calls: Mapping[str, frozenset[Call]]
+    answered: frozenset[tuple[str, str]]
+
+
 @pytest.fixture(scope="module")
-def recorded() -> Iterator[Mapping[str, frozenset[Call]]]:
-    """Return what each function called, one after another over one registry."""
+def run() -> Run:
     with world() as aws:
-        yield {
-            "api_handler": _registry(aws),
+        calls, answered = _registry(aws)
+        others = {
             "authorizer": _authorizer(aws),
             "drop_abandoned_uploads": _drop_abandoned_uploads(aws),
             "repair_index": _repair_index(aws),
             "count_pulls": _count_pulls(aws),
         }
+        return Run({"api_handler": calls, **others}, answered)
+
+
+@pytest.fixture(scope="module")
+def recorded(run: Run) -> Mapping[str, frozenset[Call]]:
+    return run.calls
 
 
 def _clients(app: ModuleType) -> tuple[Registry, Gateway]:
@@ -74,7 +87,7 @@ def _clients(app: ModuleType) -> tuple[Registry, Gateway]:
     return Registry(client), client
 
 
-def _registry(aws: World) -> frozenset[Call]:
+def _registry(aws: World) -> tuple[frozenset[Call], frozenset[tuple[str, str]]]:
     with aws.function("api_handler") as app:
         registry, client = _clients(app)
         product.uploads(registry)
@@ -85,7 +98,7 @@ def _registry(aws: World) -> frozenset[Call]:
         product.late(registry, client.live)
         for step, answer in product.harbor(registry):
             assert answer.status < 300, (step, answer.body)
-        return aws.recorder.take()
+        return aws.recorder.take(), frozenset(client.answered)
 
 
 def _authorizer(aws: World) -> frozenset[Call]:
@@ -218,7 +231,6 @@ def test_the_registry_does_all_that_it_offers_while_it_is_recorded() -> None:
     elsewhere |= {("GET", "/systeminfo/volumes"), ("GET", "/systeminfo/getcert")}
 
     assert {(each.method, _place(each.path)) for each in ENDPOINTS} - elsewhere <= asked
-    assert len(OCI_ENDPOINTS) == 18
 
 
 def _place(path: str) -> str:
@@ -232,6 +244,13 @@ def _place(path: str) -> str:
 
 def _opened(part: str) -> str:
     return f"/{part.partition('/')[0]}/*"
+
+
+def test_every_endpoint_of_the_specification_answered_while_it_was_recorded(run: Run) -> None:
+    paths = ((method, path) for method, path in run.answered if path.startswith(("/v2/", "/service/")))
+    answered = {(method, dispatch.route(method, path)[0].path) for method, path in paths}
+
+    assert answered == {(each.method, each.path) for each in dispatch.ENDPOINTS}
 
 
 def test_every_row_of_the_table_was_called(recorded: Mapping[str, frozenset[Call]]) -> None:
@@ -267,15 +286,12 @@ def _of_receiver(receiver: ast.expr, methods: Mapping[str, set[str]]) -> set[str
 
 
 def _methods(service: str) -> set[str]:
-    client = boto3.client(service, region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
-    names = {xform_name(name) for name in client.meta.service_model.operation_names}
-    client.close()
-    return names
+    return {xform_name(name) for name in get_session().get_service_model(service).operation_names}
 
 
 def test_requests_by_hand_are_made_where_they_are_known() -> None:
-    """Whoever signs one by hand elsewhere adds to the scenario and to the table first."""
-    signing = {"url", "signed_headers", "s3_client", "dynamo_client"}
+    """Whoever signs one by hand elsewhere, or asks boto3 for a client, adds to the scenario and the table first."""
+    signing = {"url", "signed_headers", "s3_client", "dynamo_client", "client"}
     found = set()
     for path in (ROOT / "chalicelib").rglob("*.py"):
         if path.parts[-2] in ("cli", "server"):
@@ -290,6 +306,8 @@ def test_requests_by_hand_are_made_where_they_are_known() -> None:
         ("services", "url"),
         ("services", "s3_client"),
         ("services", "dynamo_client"),
+        ("client", "client"),
+        ("dynamodb", "client"),
         ("dynamodb", "dynamo_client"),
         ("parameters", "signed_headers"),
     }
