@@ -31,7 +31,7 @@ class Registry(Chalice):
 
 app = Registry(app_name="roadstead")
 app.api.binary_types = [ACCEPT_ANYTHING]
-telemetry.format_logs()
+telemetry.format_logs(("", app.log.name))
 settings = cache(Settings.from_env)
 
 

@@ -1,7 +1,7 @@
 """The whole stack on emulated AWS: made by the commands that the README names, from the package that is deployed.
 
-ministack runs the functions in processes of their own under their roles, whose policies it enforces; so a right that a
-policy lacks fails here as on AWS.
+ministack runs the functions in processes of their own under their roles, whose policies it enforces; so a right that
+a policy lacks fails here as on AWS.
 """
 
 import json
