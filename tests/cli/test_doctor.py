@@ -90,6 +90,37 @@ def test_encryption_is_named_where_it_is_trusted(tmp_path: Path) -> None:
     assert "CERTIFICATE_VERIFY_FAILED" in unknown.stdout
 
 
+@pytest.mark.parametrize("where", ["/blobs/uploads/", "/manifests/latest", "/service/token"])
+def test_a_push_that_fails_is_said_and_leaves_nothing_behind(tmp_path: Path, registry: Server, where: str) -> None:
+    with broken(registry.address, before(is_to(within=where), refuses(500))) as url:
+        done = logged_in(tmp_path, url)("doctor", url, "--only", "blob", "--json")
+
+    assert verdicts(done.stdout) == {"blob": "broken"}
+    assert "the image cannot be pushed" in done.stdout
+    assert done.exit_code == 1
+
+
+def test_what_is_left_over_is_named(tmp_path: Path, registry: Server) -> None:
+    with broken(registry.address, before(is_to(method="DELETE", within="/projects/"), refuses(500))) as url:
+        cli = logged_in(tmp_path, url)
+        done = cli("doctor", url, "--project", "doctor-left", "--only", "blob", "--json")
+    assert done.exit_code == 1
+    assert verdicts(done.stdout) == {"blob": "ok", "clean-up": "broken"}
+    assert "The project doctor-left is left over" in done.stdout
+
+    admin = logged_in(tmp_path / "admin", registry.url)
+    assert admin("repo", "delete", "doctor-left/image", "--yes").exit_code == 0
+    assert admin("project", "delete", "doctor-left", "--yes").exit_code == 0
+
+
+def test_who_may_create_no_projects_has_the_front_checked(tmp_path: Path, registry: Server) -> None:
+    with broken(registry.address, before(is_to(method="POST", within="/projects"), refuses(403))) as url:
+        done = logged_in(tmp_path, url)("doctor", url, "--only", "blob", "--only", "login", "--json")
+
+    assert verdicts(done.stdout) == {"login": "ok", "blob": "not applicable"}
+    assert done.exit_code == 0
+
+
 def test_a_check_that_is_not_there_is_refused(tmp_path: Path, registry: Server) -> None:
     done = Cli(tmp_path)("doctor", registry.url, "--only", "luck")
 
