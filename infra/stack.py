@@ -8,7 +8,7 @@ Invariants:
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,20 @@ from urllib.parse import urlsplit
 from infra.aws import FAILURES, code_of
 
 Say = Callable[[str], None]
+Pause = Callable[[float], None]
 _CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
 # CloudFormation takes longer templates only from S3.
 _LONGEST_INLINE = 51_200
 _PAUSE = 2.0
 _MARKS: Mapping[str, str] = {"COMPLETE": "✓", "FAILED": "✗", "PROGRESS": "…"}
+_GOOD = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+# What to do about a stack that did not become what it should.
+_REMEDIES: Mapping[str, str] = {
+    "ROLLBACK_COMPLETE": "Mend that, delete the stack (aws cloudformation delete-stack), and run this again",
+    "UPDATE_ROLLBACK_COMPLETE": "It is as it was before; mend that, and run this again",
+    "UPDATE_ROLLBACK_FAILED": "Mend that, then: aws cloudformation continue-update-rollback",
+}
+_LOOK = "Its events in the CloudFormation console say more"
 _NOTHING = ("didn't contain changes", "No updates are to be performed")
 
 
@@ -62,7 +71,7 @@ def url_of(s3: Any, bucket: str, key: str) -> str:
     return f"https://{bucket}.{host.netloc}/{key}" if own else f"{s3.meta.endpoint_url}/{bucket}/{key}"
 
 
-def deploy(cloudformation: Any, stack: Stack, say: Say) -> Mapping[str, str]:
+def deploy(cloudformation: Any, stack: Stack, say: Say, pause: Pause = time.sleep) -> Mapping[str, str]:
     """Make or change the stack, wait, and return its outputs; raise StackError."""
     there = _find(cloudformation, stack.name)
     change = f"roadstead-{int(time.time() * 1000)}"
@@ -74,12 +83,13 @@ def deploy(cloudformation: Any, stack: Stack, say: Say) -> Mapping[str, str]:
         Parameters=_parameters(stack, there),
         **_where(stack),
     )
-    if not _has_changes(cloudformation, asked["Id"]):
+    if not _has_changes(cloudformation, asked["Id"], pause):
         cloudformation.delete_change_set(ChangeSetName=asked["Id"])
         say(f"{stack.name} is as it should be: nothing to change")
         return outputs(cloudformation, stack.name)
+    seen = {event["EventId"] for event in _events(cloudformation, asked["StackId"], frozenset())}
     cloudformation.execute_change_set(ChangeSetName=asked["Id"])
-    _follow(cloudformation, stack.name, asked["StackId"], say)
+    _follow(cloudformation, asked["StackId"], seen, say, pause)
     return outputs(cloudformation, stack.name)
 
 
@@ -113,7 +123,7 @@ def _parameters(stack: Stack, there: Mapping[str, Any] | None) -> list[dict[str,
     return [*given, *kept]
 
 
-def _has_changes(cloudformation: Any, change: str) -> bool:
+def _has_changes(cloudformation: Any, change: str, pause: Pause) -> bool:
     while True:
         found = cloudformation.describe_change_set(ChangeSetName=change)
         if found["Status"] == "CREATE_COMPLETE":
@@ -123,34 +133,30 @@ def _has_changes(cloudformation: Any, change: str) -> bool:
             if any(text in reason for text in _NOTHING):
                 return False
             raise StackError(f"CloudFormation refuses the change: {reason}")
-        time.sleep(_PAUSE)
+        pause(_PAUSE)
 
 
-def _follow(cloudformation: Any, name: str, stack_id: str, say: Say) -> None:
-    """Tell each event until the stack stands; raise StackError with the first failure."""
-    seen: set[str] = set()
+def _follow(cloudformation: Any, stack_id: str, seen: set[str], say: Say, pause: Pause) -> None:
+    """Tell each event that was not seen before until the stack stands; raise StackError with the first failure."""
     first = ""
     while True:
         status = cloudformation.describe_stacks(StackName=stack_id)["Stacks"][0]["StackStatus"]
         for event in _events(cloudformation, stack_id, seen):
+            seen.add(event["EventId"])
             say(_line(event))
             if event["ResourceStatus"].endswith("FAILED") and not first:
-                first = f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}"
-        if status.endswith("_IN_PROGRESS"):
-            time.sleep(_PAUSE)
-            continue
-        if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-            raise StackError(f"{name} is {status}. {first}".strip())
-        return
+                first = f" {event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}."
+        if not status.endswith("_IN_PROGRESS"):
+            break
+        pause(_PAUSE)
+    if status not in _GOOD:
+        raise StackError(f"the stack is {status}.{first} {_REMEDIES.get(status, _LOOK)}")
 
 
-def _events(cloudformation: Any, stack_id: str, seen: set[str]) -> Iterator[Mapping[str, Any]]:
-    """Yield the events not seen before, the oldest first."""
-    found = []
-    for page in cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack_id):
-        found += [event for event in page["StackEvents"] if event["EventId"] not in seen]
-    seen.update(event["EventId"] for event in found)
-    yield from reversed(found)
+def _events(cloudformation: Any, stack_id: str, seen: Collection[str]) -> list[Mapping[str, Any]]:
+    """Return the events not seen before, the oldest first."""
+    pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack_id)
+    return [event for page in pages for event in page["StackEvents"] if event["EventId"] not in seen][::-1]
 
 
 def _line(event: Mapping[str, Any]) -> str:
