@@ -45,6 +45,9 @@ soak: $(VENV)/dev ## The long runs: 10 000 steps of the state machine, kills at 
 bench: $(VENV)/dev ## Compare with docker-registry on the same delayed S3 (QUICK=1 for a short run)
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 
+cost: $(VENV)/dev ## Dollars for pulls, pushes and storage on AWS, beside Harbor's and ECR's
+	@$(BIN)/python -m bench.cost
+
 $(VENV)/server: pyproject.toml requirements.txt requirements-given.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Roadstead needs Python 3.11 or later: name one with PYTHON="; exit 1; }
@@ -58,4 +61,4 @@ $(VENV)/dev: $(VENV)/server
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[server,dev]'
 	@touch $@
 
-.PHONY: help run serve test engines lint check fix clients conformance soak bench
+.PHONY: help run serve test engines lint check fix clients conformance soak bench cost
