@@ -138,17 +138,18 @@ def _has_changes(cloudformation: Any, change: str, pause: Pause) -> bool:
 
 def _follow(cloudformation: Any, stack_id: str, seen: set[str], say: Say, pause: Pause) -> None:
     """Tell each event that was not seen before until the stack stands; raise StackError with the first failure."""
-    first = ""
-    while True:
-        status = cloudformation.describe_stacks(StackName=stack_id)["Stacks"][0]["StackStatus"]
+    first = status = ""
+    while not status:
         for event in _events(cloudformation, stack_id, seen):
             seen.add(event["EventId"])
             say(_line(event))
             if event["ResourceStatus"].endswith("FAILED") and not first:
                 first = f" {event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}."
-        if not status.endswith("_IN_PROGRESS"):
-            break
-        pause(_PAUSE)
+            # The stack's own last event: its status may still be that of before the change.
+            if event.get("PhysicalResourceId") == stack_id and not event["ResourceStatus"].endswith("_IN_PROGRESS"):
+                status = event["ResourceStatus"]
+        if not status:
+            pause(_PAUSE)
     if status not in _GOOD:
         raise StackError(f"the stack is {status}.{first} {_REMEDIES.get(status, _LOOK)}")
 

@@ -23,15 +23,22 @@ ARN = "arn:aws:cloudformation:eu-west-1:123456789012:stack/registry/1"
 
 def event(number: int, name: str, status: str, reason: str = "") -> dict[str, str]:
     told = {"ResourceStatusReason": reason} if reason else {}
-    return {"EventId": str(number), "LogicalResourceId": name, "ResourceStatus": status, **told}
+    place = ARN if name == "registry" else f"physical-{name}"
+    return {
+        "EventId": str(number),
+        "LogicalResourceId": name,
+        "PhysicalResourceId": place,
+        "ResourceStatus": status,
+        **told,
+    }
 
 
 @dataclass
 class CloudFormation:
-    """Takes change sets as CloudFormation does; each look at the stack finds it one step further."""
+    """Takes change sets as CloudFormation does; each look at the events finds it one step further."""
 
-    # What the stack goes through once the change is made: its status, and the events so far.
-    steps: list[tuple[str, list[dict[str, str]]]] = field(default_factory=list)
+    # The events there are at each look, once the change is made.
+    steps: list[list[dict[str, str]]] = field(default_factory=list)
     stack: dict[str, Any] | None = None
     refusal: str = ""
     asked: dict[str, Any] = field(default_factory=dict)
@@ -41,9 +48,6 @@ class CloudFormation:
     pauses: list[float] = field(default_factory=list)
 
     def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
-        if self.executed and self.steps:
-            status, self.events = self.steps.pop(0)
-            self.stack = {**(self.stack or {"Outputs": []}), "StackStatus": status}
         if self.stack is None:
             message = f"Stack with id {StackName} does not exist"
             raise ClientError({"Error": {"Code": "ValidationError", "Message": message}}, "DescribeStacks")
@@ -62,6 +66,7 @@ class CloudFormation:
 
     def execute_change_set(self, ChangeSetName: str) -> None:  # noqa: N803
         self.executed = ChangeSetName == "change"
+        self.stack = self.stack if self.stack and "Parameters" in self.stack else standing()
 
     def get_paginator(self, operation: str) -> "CloudFormation":
         assert operation == "describe_stack_events"
@@ -69,9 +74,15 @@ class CloudFormation:
 
     def paginate(self, StackName: str) -> Iterator[dict[str, Any]]:  # noqa: N803
         assert StackName == ARN
+        if self.executed:
+            self.events = self.steps.pop(0)
         # The newest first, a few on each page.
         newest = self.events[::-1]
         yield from ({"StackEvents": newest[at : at + 2]} for at in range(0, len(newest), 2))
+
+
+MADE = event(100, "registry", "CREATE_COMPLETE")
+CHANGED = event(101, "registry", "UPDATE_COMPLETE")
 
 
 def standing(**parameters: str) -> dict[str, Any]:
@@ -87,7 +98,7 @@ def deploy(aws: CloudFormation, **parameters: str) -> tuple[list[str], dict[str,
 
 
 def test_a_stack_that_is_not_there_is_made() -> None:
-    aws = CloudFormation(steps=[("CREATE_COMPLETE", [event(1, "Bucket", "CREATE_COMPLETE")])])
+    aws = CloudFormation(steps=[[event(1, "Bucket", "CREATE_COMPLETE"), MADE]])
 
     deploy(aws, HistoryDays="7")
 
@@ -97,9 +108,7 @@ def test_a_stack_that_is_not_there_is_made() -> None:
 
 
 def test_what_a_broken_off_command_left_is_made_again() -> None:
-    aws = CloudFormation(
-        stack={"StackStatus": "REVIEW_IN_PROGRESS", "Outputs": []}, steps=[("CREATE_COMPLETE", [])] * 2
-    )
+    aws = CloudFormation(stack={"StackStatus": "REVIEW_IN_PROGRESS", "Outputs": []}, steps=[[MADE]])
 
     deploy(aws)
 
@@ -107,9 +116,7 @@ def test_what_a_broken_off_command_left_is_made_again() -> None:
 
 
 def test_an_update_keeps_parameters_that_are_not_given() -> None:
-    aws = CloudFormation(
-        stack=standing(HistoryDays="7", TableProtection="false", Gone="x"), steps=[("UPDATE_COMPLETE", [])] * 2
-    )
+    aws = CloudFormation(stack=standing(HistoryDays="7", TableProtection="false", Gone="x"), steps=[[CHANGED]])
 
     _, outputs = deploy(aws, HistoryDays="14")
 
@@ -127,24 +134,25 @@ def test_each_event_is_told_once_in_order_with_a_mark_for_its_state() -> None:
         event(2, "Table", "CREATE_IN_PROGRESS"),
         event(3, "Bucket", "CREATE_COMPLETE"),
     ]
-    aws = CloudFormation(steps=[("CREATE_IN_PROGRESS", told[:2]), ("CREATE_COMPLETE", told)])
+    aws = CloudFormation(steps=[told[:2], [*told, MADE]])
 
     lines, _ = deploy(aws)
 
-    assert [(line[0], line.split()[-1]) for line in lines] == [("…", "Bucket"), ("…", "Table"), ("✓", "Bucket")]
+    marks = [(line[0], line.split()[-1]) for line in lines]
+    assert marks == [("…", "Bucket"), ("…", "Table"), ("✓", "Bucket"), ("✓", "registry")]
     assert len(aws.pauses) == 1
 
 
 def test_an_update_tells_nothing_of_what_was_before() -> None:
-    old = event(1, "Bucket", "UPDATE_FAILED", "last month's trouble")
-    new = event(2, "Table", "UPDATE_FAILED", "the key is not there")
-    aws = CloudFormation(stack=standing(), events=[old], steps=[("UPDATE_ROLLBACK_COMPLETE", [old, new])])
+    old = [event(1, "Bucket", "UPDATE_FAILED", "last month's trouble"), event(2, "registry", "UPDATE_COMPLETE")]
+    new = [event(3, "Table", "UPDATE_FAILED", "no such key"), event(4, "registry", "UPDATE_ROLLBACK_COMPLETE")]
+    aws = CloudFormation(stack=standing(), events=old, steps=[old, [*old, *new]])
     lines: list[str] = []
 
-    with pytest.raises(StackError, match=r"Table: the key is not there\. It is as it was before"):
+    with pytest.raises(StackError, match=r"Table: no such key\. It is as it was before"):
         stack.deploy(aws, Stack("registry", STORAGE, {}), lines.append, aws.pauses.append)
 
-    assert [line.split()[3] for line in lines] == ["Table"]
+    assert [line.partition("Table")[1] for line in lines] == ["Table", ""]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +178,7 @@ def test_a_failure_is_told_by_its_first_reason() -> None:
         event(2, "Table", "CREATE_FAILED", "Resource creation cancelled"),
         event(3, "registry", "ROLLBACK_COMPLETE"),
     ]
-    aws = CloudFormation(steps=[("ROLLBACK_IN_PROGRESS", told[:2]), ("ROLLBACK_COMPLETE", told)])
+    aws = CloudFormation(steps=[told[:2], told])
 
     with pytest.raises(StackError, match=r"ROLLBACK_COMPLETE\. Bucket: the name is taken\. .*delete-stack"):
         deploy(aws)
@@ -189,7 +197,7 @@ def test_a_template_too_long_to_be_sent_has_to_be_in_s3() -> None:
     with pytest.raises(StackError, match="put it into S3"):
         stack.deploy(CloudFormation(), Stack("registry", long, {}), print)
 
-    placed = CloudFormation(steps=[("CREATE_COMPLETE", [])] * 2)
+    placed = CloudFormation(steps=[[MADE]])
     stack.deploy(placed, Stack("registry", long, {}, "https://code.s3.amazonaws.com/t"), print)
     assert placed.asked["TemplateURL"] == "https://code.s3.amazonaws.com/t"
 
