@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from infra import configure as configuring
 from infra import finish as finishing
 from infra import secrets as secret
 from infra import stack as stacks
@@ -78,13 +79,36 @@ def secrets_command(path: str, show: bool) -> None:
         click.echo(f"  admin's password: {found['Parameter']['Value']}")
 
 
+@main.command("configure")
+@click.argument("name")
+@click.option("--secrets", "path", default="", help="The SSM path of the secrets; /NAME by default.")
+@click.option("--stage", default="prod", help="The stage of .chalice/config.json.")
+@click.option("--check", is_flag=True, help="Change nothing; fail if something would change.")
+def configure_command(name: str, path: str, stage: str, check: bool) -> None:
+    """Before `chalice deploy`: put the names of what the stack NAME made into .chalice/."""
+    found = stacks.outputs(client("cloudformation"), name)
+    wanted = configuring.Names(found["BucketName"], found["TableName"], path or f"/{name}")
+    changed = configuring.changes(Path.cwd(), stage, wanted)
+    for line in configuring.summary(changed):
+        click.echo(line)
+    if check and changed:
+        raise click.ClickException("these lines differ from the stack")
+    configuring.write(changed)
+    click.echo(f"✓ {len(changed)} files changed" if changed else "✓ nothing to change")
+
+
 @main.command("finish")
 @click.option("--stage", default="prod", help="The stage of .chalice/config.json that was deployed.")
 @click.option("--host", default="", help="The registry's own domain, if it has one.")
-def finish_command(stage: str, host: str) -> None:
+@click.option("--to", "deployment", default="", help="Go back to this earlier deployment instead.")
+def finish_command(stage: str, host: str, deployment: str) -> None:
     """After `chalice deploy`: put API Gateway's answers in place and point the public stages to what was deployed."""
     api = finishing.deployed_api(Path.cwd(), stage)
     gateway = client("apigateway")
+    if deployment:
+        finishing.back_to(gateway, api, deployment)
+        click.echo(f"✓ the public stages serve deployment {deployment}; the functions' code is as it was")
+        return
     reached = host or f"{api}.execute-api.{gateway.meta.region_name}.amazonaws.com"
     for line in finishing.finish(gateway, api, reached):
         click.echo(f"✓ {line}")

@@ -5,7 +5,8 @@ keep what they serve until a deployment with everything in it is complete, so no
 
 Invariants:
 * It may be run again at any time, and after a failure anywhere; the stages are moved last.
-* Deployments that no stage serves are kept up to `KEPT`, to go back to, and dropped beyond.
+* Of our deployments that no stage serves, the newest `KEPT` are kept to go back to. Chalice's own, which lack the
+  answers, are nothing to go back to, and are dropped.
 """
 
 import json
@@ -17,6 +18,8 @@ from infra.aws import FAILURES, code_of
 from infra.gateway import RESPONSES, STAGES, body, headers
 
 KEPT = 5
+# What tells our deployments from Chalice's.
+_OURS = "roadstead"
 
 
 def deployed_api(project: Path, stage: str) -> str:
@@ -44,7 +47,7 @@ def finish(gateway: Any, api: str, host: str) -> Iterator[str]:
             **status,
         )
     yield f"{len(RESPONSES)} answers of API Gateway's own"
-    deployment = gateway.create_deployment(restApiId=api, description="roadstead")["id"]
+    deployment = gateway.create_deployment(restApiId=api, description=_OURS)["id"]
     for stage in STAGES:
         _point(gateway, api, stage, deployment)
     yield f"stages {', '.join(STAGES)} serve deployment {deployment}"
@@ -54,7 +57,10 @@ def finish(gateway: Any, api: str, host: str) -> Iterator[str]:
 
 
 def back_to(gateway: Any, api: str, deployment: str) -> None:
-    """Let the public stages serve an earlier deployment."""
+    """Let the public stages serve an earlier deployment of `finish`; raise ValueError for another."""
+    found = gateway.get_deployment(restApiId=api, deploymentId=deployment)
+    if found.get("description") != _OURS:
+        raise ValueError(f"{deployment} is none that `finish` made: it lacks API Gateway's own answers")
     for stage in STAGES:
         _point(gateway, api, stage, deployment)
 
@@ -72,11 +78,13 @@ def _point(gateway: Any, api: str, stage: str, deployment: str) -> None:
 
 
 def _drop_old(gateway: Any, api: str) -> int:
-    """Drop what no stage serves, but the newest; return how many were dropped."""
+    """Drop what no stage serves, but the newest of ours; return how many were dropped."""
     served = {each["deploymentId"] for each in gateway.get_stages(restApiId=api)["item"]}
     pages = gateway.get_paginator("get_deployments").paginate(restApiId=api)
     found = [each for page in pages for each in page["items"] if each["id"] not in served]
-    old = sorted(found, key=lambda each: each["createdDate"], reverse=True)[KEPT:]
+    found.sort(key=lambda each: each["createdDate"], reverse=True)
+    ours = [each for each in found if each.get("description") == _OURS]
+    old = [each for each in found if each not in ours[:KEPT]]
     for each in old:
         gateway.delete_deployment(restApiId=api, deploymentId=each["id"])
     return len(old)
