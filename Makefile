@@ -39,6 +39,10 @@ clients: $(VENV)/dev ## Install and run the real clients: docker, ctr, skopeo, p
 conformance: $(VENV)/server ## Run the OCI conformance suite, stable and development settings
 	@tests/conformance/run.sh
 
+aws: $(VENV)/dev ## Deploy to emulated AWS, both ways, and run real clients and the OCI suite there
+	@tests/clients/install.sh
+	@$(BIN)/pytest -m aws -s
+
 soak: $(VENV)/dev ## The long runs: 10 000 steps of the state machine, kills at every S3 request
 	@$(BIN)/pytest -m soak -n auto --dist loadfile
 
@@ -61,4 +65,4 @@ $(VENV)/dev: $(VENV)/server
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[server,dev]'
 	@touch $@
 
-.PHONY: help run serve test engines lint check fix clients conformance soak bench cost
+.PHONY: help run serve test engines lint check fix clients conformance aws soak bench cost

@@ -114,6 +114,8 @@ def _of_chalice(resources: Json, parts: Mapping[str, Json]) -> Json:
             made |= _function(name, resource["Properties"])
         elif resource["Type"] == "AWS::Serverless::Api":
             made |= _api(name, resource["Properties"], fronted="front" in parts)
+        elif resource["Type"] == "AWS::Logs::LogGroup":
+            continue  # Chalice's are for `chalice deploy`; each function here has one under the stack's name.
         elif resource["Type"] == "AWS::IAM::Role":
             made[name] = _named(resource, _log_group(name.removesuffix("Role")))
         else:

@@ -151,7 +151,7 @@ def test_the_store_is_a_seam_of_thirteen_methods() -> None:
 
 
 def test_no_test_patches_what_it_tests() -> None:
-    patching = re.compile(r"mock\.patch|monkeypatch\.setattr|import mock")
+    patching = re.compile(r"mock\.patch|monkeypatch\.setattr|import mock\b")
     tests = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)]
 
     assert not [_named(path) for path in tests if patching.search(path.read_text())]

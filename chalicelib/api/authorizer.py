@@ -8,6 +8,7 @@ Invariants:
   token names, every endpoint, since the function says in words what is lacking there; the catalog where it is named.
 * It depends on the token alone, so it is right for every request for which API Gateway keeps it.
 * A kept policy never outlives its token: it is kept for `SECONDS`, for which the function takes an expired token.
+* A token without a scope is passed on: what its holder may do is asked at each use.
 * Basic credentials are passed on: the function checks them, knowing where they come from.
 
 Specification: API Gateway's Lambda authorizers, type TOKEN; a policy has at most 8 KB.
@@ -75,6 +76,8 @@ def authorise(keys: tokens.KeyRing, authorization: str, arn: str, now: datetime)
         grant = keys.verify(credentials.strip(), now, leeway=0)
     except RegistryError as error:
         raise UnauthorizedError from error
+    if grant.anywhere:
+        return _policy(grant.principal.name, stage, [_ANYTHING])
     policy = _policy(grant.principal.name or "anonymous", stage, _requests(grant))
     too_long = len(orjson.dumps(policy)) > _LONGEST
     # The function checks the token anyhow; it is only its challenge that would not be seen.

@@ -97,6 +97,7 @@ def _claims(grant: Grant, moment: int, seconds: int) -> dict[str, Any]:
         "nbf": moment,
         "exp": moment + seconds,
         "jti": secrets.token_hex(16),
+        "any": grant.anywhere,
         "access": [_entry(resource, actions) for resource, actions in grant.access.items()],
     }
 
@@ -106,7 +107,8 @@ def _grant(claims: Mapping[str, Any]) -> Grant:
     access = {
         f"{entry['type']}:{entry['name']}": frozenset(map(Action, entry["actions"])) for entry in claims["access"]
     }
-    return Grant(Principal(claims["sub"], claims["adm"], Kind(claims["kind"]), claims["uid"]), access, claims["iat"])
+    principal = Principal(claims["sub"], claims["adm"], Kind(claims["kind"]), claims["uid"])
+    return Grant(principal, access, claims["iat"], claims.get("any", False))
 
 
 def verify(keys: Mapping[str, VerifyKey], token: str, now: datetime, *, leeway: int = LEEWAY) -> Grant:

@@ -61,11 +61,13 @@ class Grant:
     """What a request may do: the principal and, for each resource, the actions.
 
     `issued` is when a token with it was made, in seconds since 1970, or 0 where rights were asked just now.
+    `anywhere` tells that the token was asked without a scope: what its holder may do is asked at each use.
     """
 
     principal: Principal = ANONYMOUS
     access: Mapping[str, frozenset[Action]] = field(default_factory=dict)
     issued: int = field(default=0, compare=False)
+    anywhere: bool = False
 
     def allows(self, resource: str, action: Action) -> bool:
         """Tell whether the request may do `action` to `resource`."""

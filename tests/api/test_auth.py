@@ -7,7 +7,9 @@ import orjson
 import pytest
 
 from chalicelib.api.http import Response
+from chalicelib.policy.rbac import Permission
 from tests.api.asking import ADDRESS, Client, basic
+from tests.api.principals import PRIVATE, World, as_user
 from tests.memory import PASSWORD
 
 UPLOADS = "/v2/a/b/blobs/uploads/"
@@ -39,6 +41,37 @@ def test_a_token_for_one_repository_opens_no_other(client: Client) -> None:
 
     assert client.ask("POST", UPLOADS).status == 202
     assert code(client.ask("POST", "/v2/c/d/blobs/uploads/")) == (401, "UNAUTHORIZED")
+
+
+def test_a_token_without_a_scope_does_what_its_holder_may_do_now(client: Client) -> None:
+    """API Gateway's challenge is the same for every request and names no scope; some clients then ask for none."""
+    client.headers = bearer(client)
+
+    assert client.ask("POST", UPLOADS).status == 202
+    assert client.ask("POST", "/v2/c/d/blobs/uploads/").status == 202
+    assert client.ask("GET", "/v2/_catalog").status == 200
+
+
+@pytest.mark.parametrize(("name", "expected"), [("developer", 202), ("guest", 403), ("outsider", 403)])
+def test_a_token_without_a_scope_has_the_rights_of_its_holder(name: str, expected: int) -> None:
+    world = World()
+    token = world.token(as_user(name))
+
+    assert world.registry("POST", f"/v2/{PRIVATE}/x/blobs/uploads/", who=token).status == expected
+
+
+def test_a_robot_account_must_name_what_it_wants() -> None:
+    world = World()
+    robot = world.robot("ci", PRIVATE, [Permission("repository", "push"), Permission("repository", "pull")])
+
+    assert world.registry("POST", f"/v2/{PRIVATE}/x/blobs/uploads/", who=world.token(robot)).status == 401
+
+
+def test_a_token_without_a_scope_is_worth_nothing_to_anonymous(client: Client) -> None:
+    client.headers = {}
+    client.headers = bearer(client)
+
+    assert code(client.ask("POST", UPLOADS)) == (401, "UNAUTHORIZED")
 
 
 def test_a_form_with_the_password_gets_a_token_for_scopes_in_one_parameter(client: Client) -> None:
