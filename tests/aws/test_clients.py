@@ -35,6 +35,7 @@ class Site:
             "ROADSTEAD_CLIENTS_URL": self.url,
             "ROADSTEAD_CLIENTS_PASSWORD": self.cloud.password,
             "OCI_ROOT_URL": self.url,
+            "OCI_BLOBS_REDIRECTED": "true",
             "OCI_USERNAME": "admin",
             "OCI_PASSWORD": self.cloud.password,
         }

@@ -9,6 +9,7 @@
 #
 # OCI_REPO1 and OCI_REPO2 name the repositories; the projects that they are in must be there on a server that runs
 # already (by default the project is "conformance"). OCI_DATA_SPARSE=true adds sparse manifests (see `not_run`).
+# OCI_BLOBS_REDIRECTED=true is for a server that sends clients to S3 for blobs: S3 says no Docker-Content-Digest there.
 # Exit status: 0 only if nothing failed and every skip is one of `allowed_skips`.
 set -euo pipefail
 
@@ -127,6 +128,7 @@ run_suite() {
 
 main() {
     local url username="${OCI_USERNAME:-}" password="${OCI_PASSWORD:-}" sparse="${OCI_DATA_SPARSE:-false}"
+    local redirected="${OCI_BLOBS_REDIRECTED:-false}" digests=true
     local repo1="${OCI_REPO1:-}" repo2="${OCI_REPO2:-}" given="${OCI_ROOT_URL:-}" tls="enabled" host setting
     reports=${1:-$(mktemp -d)}
     mkdir -p "$reports"
@@ -136,6 +138,7 @@ main() {
         unset "$setting"
     done
 
+    [[ $redirected == true ]] && digests=false
     build
     trap stop_server EXIT
     if [[ -n $given ]]; then
@@ -150,12 +153,13 @@ main() {
     run_suite stable OCI_VERSION=1.1 OCI_DATA_SPARSE="$sparse"
     # Everything there is, and a new token for each request, so that each request meets its own challenge.
     run_suite development OCI_VERSION=dev OCI_CACHE_AUTH=false OCI_DATA_SPARSE="$sparse" \
-        OCI_API_BLOBS_UPLOAD_CANCEL=true OCI_API_BLOBS_MOUNT_ANONYMOUS=true OCI_API_BLOBS_DIGEST_HEADER=true \
+        OCI_API_BLOBS_UPLOAD_CANCEL=true OCI_API_BLOBS_MOUNT_ANONYMOUS=true OCI_API_BLOBS_DIGEST_HEADER=$digests \
         OCI_API_MANIFESTS_DIGEST_HEADER=true OCI_API_MANIFESTS_TAG_PARAM=true
     stop_server
 
     local left_out=()
     [[ $sparse == true ]] || left_out=("${not_run[@]}")
+    [[ $digests == true ]] || left_out+=("digest headers of blobs: they come from S3, which has none")
     printf '%s\n' "${allowed_skips[@]}" >"$reports/allowed-skips.txt"
     printf '%s\n' "${left_out[@]}" >"$reports/not-run.txt"
     "$python" "$here/summary.py" "$reports" stable development
