@@ -63,7 +63,8 @@ class Door:
             return await self._head_of_bucket(request)
         if not path.startswith(_STAGES):
             return _document(403, "Missing Authentication Token")
-        body = await request.read()
+        # Not `request.read()`, which has a limit of its own.
+        body = await request.content.read()
         if len(body) > LARGEST_BODY:
             return _document(413, "Request Too Long")
         return await self._pass(request, "api", self.behind.api + request.raw_path, body)
