@@ -9,6 +9,8 @@ export PORT HOST DATA ROADSTEAD_ADMIN_PASSWORD
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+install: $(VENV)/server ## Install the server, the command line and the steps of deploying into .venv
+
 run: $(VENV)/server ## Start the registry at http://127.0.0.1:5000 (PORT=, HOST=, DATA=, ROADSTEAD_ADMIN_PASSWORD=)
 	@exec $(BIN)/roadstead run
 
@@ -65,4 +67,4 @@ $(VENV)/dev: $(VENV)/server
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[server,dev]'
 	@touch $@
 
-.PHONY: help run serve test engines lint check fix clients conformance aws soak bench cost
+.PHONY: help install run serve test engines lint check fix clients conformance aws soak bench cost

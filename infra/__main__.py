@@ -36,14 +36,14 @@ def package_command(folder: Path) -> None:
 @click.option("--parameter", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of the template.")
 def stack_command(name: str, code_bucket: str, storage_only: bool, parameters: tuple[str, ...]) -> None:
     """Make or change the stack NAME."""
-    given = dict(each.split("=", 1) for each in parameters if "=" in each)
+    given = _given(parameters)
     if storage_only:
         _deploy(Stack(name, only("storage"), given))
         return
     if not code_bucket:
         raise click.UsageError("--code-bucket names a bucket for the functions' package (or say --storage-only)")
-    path = f"/{name}"
-    if secret.make(client("ssm"), given.get("SecretsPath", path)):
+    path = given.get("SecretsPath", f"/{name}")
+    if secret.make(client("ssm"), path):
         click.echo(f"✓ secrets made in SSM below {path}: python -m infra secrets {path} --show")
     with tempfile.TemporaryDirectory() as folder:
         template = package(Path(folder))
@@ -52,7 +52,13 @@ def stack_command(name: str, code_bucket: str, storage_only: bool, parameters: t
         url = stacks.url_of(s3, code_bucket, stacks.upload(s3, code_bucket, template))
         own = {"CodeBucket": code_bucket, "CodeKey": key, "SecretsPath": path}
         found = _deploy(Stack(name, stacks.read(template), {**own, **given}, url))
-    _greet(found["RegistryUrl"].removeprefix("https://"))
+    _greet(given.get("DomainName") or found["RegistryUrl"].removeprefix("https://"))
+
+
+def _given(parameters: tuple[str, ...]) -> dict[str, str]:
+    if wrong := [each for each in parameters if "=" not in each]:
+        raise click.UsageError(f"--parameter wants KEY=VALUE, not {wrong[0]}")
+    return dict(each.split("=", 1) for each in parameters)
 
 
 def _deploy(wanted: Stack) -> dict[str, str]:

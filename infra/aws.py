@@ -1,5 +1,6 @@
 """Clients of AWS for the steps of deploying; credentials, region and endpoints are those of every AWS tool."""
 
+import os
 from typing import Any
 
 import boto3
@@ -12,9 +13,11 @@ FAILURES = (BotoCoreError, ClientError)
 def client(service: str) -> Any:
     """Return a client; raise ValueError where no region is set."""
     session = boto3.Session()
-    if not session.region_name:
-        raise ValueError("no region: set AWS_REGION, for example AWS_REGION=eu-central-1")
-    return session.client(service, region_name=session.region_name)  # type: ignore[call-overload] # any service
+    # boto3 alone does not know the variable that Lambda and the newer tools have.
+    region = session.region_name or os.environ.get("AWS_REGION")
+    if not region:
+        raise ValueError("no region: set AWS_DEFAULT_REGION, for example AWS_DEFAULT_REGION=eu-central-1")
+    return session.client(service, region_name=region)  # type: ignore[call-overload] # any service
 
 
 def code_of(error: Exception) -> str:
