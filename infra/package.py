@@ -24,6 +24,7 @@ from typing import Any
 
 import yaml
 
+from infra.archive import make_over
 from infra.gateway import RESPONSES, STAGES, GatewayResponse, body, headers
 
 ROOT = Path(__file__).parent.parent
@@ -73,6 +74,7 @@ def package(folder: Path) -> Path:
     # The package is the same for every region, but Chalice wants to know of one.
     environment = {"AWS_DEFAULT_REGION": "us-east-1", **os.environ}
     subprocess.run(chalice, cwd=ROOT, check=True, stdout=sys.stderr, env=environment)  # noqa: S603 - our own words
+    make_over(folder / CODE)
     made = folder / "sam.json"
     template = merged(json.loads(made.read_text()), fragments())
     made.unlink()

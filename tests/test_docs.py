@@ -22,7 +22,7 @@ def test_the_readme_s_settings_are_the_code_s() -> None:
     rows = dict(re.findall(r"^\| `([A-Z0-9_]+)` \| (.+?) \|$", README, re.MULTILINE))
 
     assert {name: text for name, text in rows.items() if name in VARIABLES} == dict(VARIABLES)
-    assert set(rows) - set(VARIABLES) == {"PORT", "HOST", "DATA"}
+    assert set(rows) - set(VARIABLES) == {"PORT", "HOST", "DATA", "STOP_SECONDS", "JOBS"}
 
 
 def test_the_readme_s_targets_exist() -> None:

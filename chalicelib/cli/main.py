@@ -6,6 +6,7 @@ Invariant: `run` and `serve` load no HTTP client, clients load no server, and he
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -32,13 +33,29 @@ _LISTEN = (
     ),
     click.option(
         "--data",
+        "folder",
         envvar="DATA",
         default="./data",
         show_default=True,
         type=click.Path(file_okay=False, path_type=Path),
         help="Folder of everything that is kept here.",
     ),
-    click.option("--json", "as_json", is_flag=True, help="Write access lines as JSON."),
+    click.option(
+        "--stop-seconds",
+        envvar="STOP_SECONDS",
+        default=5,
+        type=click.IntRange(0),
+        show_default=True,
+        help="How long requests under way may go on after a signal to stop.",
+    ),
+    click.option(
+        "--jobs/--no-jobs",
+        envvar="JOBS",
+        default=True,
+        show_default=True,
+        help="Drop abandoned uploads and repair the index.",
+    ),
+    click.option("--json", is_flag=True, help="Write access lines as JSON."),
 )
 
 
@@ -53,9 +70,9 @@ def main() -> None:
     short_help="Start a registry with everything in it.", epilog="Example: PORT=5001 roadstead run --data ~/registry"
 )
 @click.pass_context
-def run(context: click.Context, host: str, port: int, data: Path, as_json: bool) -> None:
+def run(context: click.Context, **given: Any) -> None:
     """Start the registry with an embedded S3 service: no account, no configuration."""
-    _start(context, host, port, data, as_json)
+    _start(context, given)
 
 
 @main.command(
@@ -63,9 +80,9 @@ def run(context: click.Context, host: str, port: int, data: Path, as_json: bool)
     epilog="Settings are the standard AWS variables and ROADSTEAD_*: see the README.",
 )
 @click.pass_context
-def serve(context: click.Context, host: str, port: int, data: Path, as_json: bool) -> None:
+def serve(context: click.Context, **given: Any) -> None:
     """Start the registry over S3 and DynamoDB services that are already there."""
-    _start(context, host, port, data, as_json)
+    _start(context, given)
 
 
 @main.command("reindex", short_help="Make the index agree with the bucket.")
@@ -89,10 +106,10 @@ def repair(project: str, data: Path | None) -> None:
         raise click.ClickException(str(error)) from error
 
 
-def _start(context: click.Context, host: str, port: int, data: Path, as_json: bool) -> None:
+def _start(context: click.Context, given: dict[str, Any]) -> None:
     from chalicelib.server import run as server  # noqa: PLC0415 - `--help` need not load the server
 
-    options = server.Options(host, port, data, as_json)
+    options = server.Options(**given)
     start = server.run if context.info_name == "run" else server.serve
     try:
         start(Settings.from_env(), options)

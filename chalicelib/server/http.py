@@ -46,7 +46,8 @@ _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _BODY_BUFFER = 1 << 20
 # A client that sends nothing for this long is gone; its thread is needed.
 _STALLED_SECONDS = 60.0
-_FINISH_SECONDS = 5.0
+# Longer than a load balancer keeps its own (infra/templates/relay.yaml), so that it never asks on one that ends.
+KEEPALIVE_SECONDS = 330.0
 _MAX_FIELD = 16_384
 _HOST = re.compile(r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?", re.ASCII)
 _ABSOLUTE = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
@@ -248,7 +249,7 @@ async def start(
         max_field_size=_MAX_FIELD,
         max_line_size=_MAX_FIELD,
         read_bufsize=_BODY_BUFFER,
-        keepalive_timeout=75,
+        keepalive_timeout=KEEPALIVE_SECONDS,
         # The bytes that were sent are the content, whatever Content-Encoding says of them.
         auto_decompress=False,
     )
@@ -272,10 +273,10 @@ class Running:
         """Return the port, which the system chose where 0 was asked for."""
         return int(self.runner.addresses[0][1])
 
-    async def stop(self) -> None:
-        """Take no new connection, let requests under way finish for a few seconds, then close."""
+    async def stop(self, seconds: float) -> None:
+        """Take no new connection, let requests under way finish for up to `seconds`, then close."""
         await self.site.stop()
-        await self.door.quiet(_FINISH_SECONDS)
+        await self.door.quiet(seconds)
         await self.runner.cleanup()
         for threads in (self.door.threads, self.door.body_threads):
             threads.shutdown(wait=False, cancel_futures=True)

@@ -37,12 +37,17 @@ _MAPPED_FROM = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Where to listen, where to keep things, and how to write the access log."""
+    """Where to listen, where to keep things, how to write the access log, what to do beside requests, how to end.
+
+    Requests under way at a signal get `stop_seconds`. Without `jobs` only pulls are counted: others do the rest.
+    """
 
     host: str
     port: int
     folder: Path
     json: bool = False
+    stop_seconds: float = 5.0
+    jobs: bool = True
     out: TextIO = sys.stdout
 
 
@@ -126,13 +131,13 @@ async def _serve(settings: Settings, options: Options, fresh: bool) -> None:
             running = await http.start(services, downloads, AccessLog(options.out, options.json), address)
         except OSError as error:
             raise StartError(_cannot_listen(options, error)) from error
-        jobs = [asyncio.create_task(_repeat(job, services)) for job in _JOBS]
+        jobs = [asyncio.create_task(_repeat(job, services)) for job in _JOBS if options.jobs or job.always]
         _greet(settings, options, running.port, fresh)
         await stopped.wait()
         _say(options, "Stopping: requests under way may finish ...")
         for job in jobs:
             job.cancel()
-        await running.stop()
+        await running.stop(options.stop_seconds)
         await asyncio.to_thread(_count_pulls, services)
 
 
@@ -156,12 +161,16 @@ async def _downloads(settings: Settings) -> AsyncIterator[Downloads | None]:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What is done beside the requests: first after so many seconds, then every so many."""
+    """What is done beside the requests: first after so many seconds, then every so many.
+
+    What is done `always` concerns this process alone.
+    """
 
     name: str
     do: Callable[[Services], object]
     first: int
     every: int
+    always: bool = False
 
 
 async def _repeat(job: _Job, services: Services) -> None:
@@ -185,7 +194,7 @@ def _count_pulls(services: Services) -> None:
 _JOBS = (
     _Job("dropping abandoned uploads", abandoned_uploads.run, first=0, every=3600),
     _Job("repairing the artifact index", reindex.run, first=600, every=24 * 3600),
-    _Job("counting pulls", _count_pulls, first=0, every=5),
+    _Job("counting pulls", _count_pulls, first=0, every=5, always=True),
 )
 
 
