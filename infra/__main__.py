@@ -9,6 +9,7 @@ import click
 
 from infra import configure as configuring
 from infra import finish as finishing
+from infra import replicate as replicating
 from infra import secrets as secret
 from infra import stack as stacks
 from infra.aws import FAILURES, client
@@ -33,12 +34,15 @@ def package_command(folder: Path) -> None:
 @click.argument("name")
 @click.option("--code-bucket", help="A bucket of yours that takes the functions' package.")
 @click.option("--storage-only", is_flag=True, help="Make the bucket and the table alone, for `chalice deploy`.")
+@click.option("--replica-only", is_flag=True, help="Make the bucket of another region alone, for its copies.")
 @click.option("--parameter", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of the template.")
-def stack_command(name: str, code_bucket: str, storage_only: bool, parameters: tuple[str, ...]) -> None:
+def stack_command(
+    name: str, code_bucket: str, storage_only: bool, replica_only: bool, parameters: tuple[str, ...]
+) -> None:
     """Make or change the stack NAME."""
     given = _given(parameters)
-    if storage_only:
-        _deploy(Stack(name, only("storage"), given))
+    if storage_only or replica_only:
+        _deploy(Stack(name, only("replica" if replica_only else "storage"), given))
         return
     if not code_bucket:
         raise click.UsageError("--code-bucket names a bucket for the functions' package (or say --storage-only)")
@@ -83,6 +87,20 @@ def secrets_command(path: str, show: bool) -> None:
     if show:
         found = ssm.get_parameter(Name=f"{path}/admin-password", WithDecryption=True)
         click.echo(f"  admin's password: {found['Parameter']['Value']}")
+
+
+@main.command("replicate")
+@click.argument("name")
+@click.argument("region")
+@click.option("--secrets", "path", default="", help="The SSM path of the secrets; /NAME by default.")
+def replicate_command(name: str, region: str, path: str) -> None:
+    """Give REGION a replica of the table of the stack NAME, and its secrets."""
+    table = stacks.outputs(client("cloudformation"), name)["TableName"]
+    for line in replicating.table(client("dynamodb"), client("dynamodb", region), table):
+        click.echo(f"✓ {line}")
+    for line in replicating.secrets(client("ssm"), client("ssm", region), path or f"/{name}"):
+        click.echo(f"✓ {line}")
+    click.echo(f"✓ {region} has the table {table} and the secrets")
 
 
 @main.command("configure")

@@ -10,9 +10,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 FAILURES = (BotoCoreError, ClientError)
 
 
-def client(service: str) -> Any:
-    """Return a client; raise ValueError where no region is set."""
-    session = boto3.Session()
+def client(service: str, region: str | None = None) -> Any:
+    """Return a client of `region`, or else of the one that is set; raise ValueError where none is."""
+    session = boto3.Session(region_name=region)
     # boto3 alone does not know the variable that Lambda and the newer tools have.
     region = session.region_name or os.environ.get("AWS_REGION")
     if not region:
