@@ -62,6 +62,7 @@ _NAMES: tuple[tuple[str, Callable[[re.Match[str]], object]], ...] = (
 )
 # fmt: on
 _OWN_LOGS = re.compile(r"arn:aws:logs:.*:log-group:/aws/lambda/roadstead-\*:\*")
+_CODE_FILE = re.compile(r"@(cloudfront/[a-z-]+\.js)")
 _BY_VARIABLE: Mapping[str, Json] = {"ROADSTEAD_BUCKET": {"Ref": "Bucket"}, "ROADSTEAD_TABLE": {"Ref": "Table"}}
 
 
@@ -86,7 +87,17 @@ def package(folder: Path) -> Path:
 def fragments() -> dict[str, Json]:
     """Return our parts of the template by their names."""
     found = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(FRAGMENTS.glob("*.yaml"))}
-    return {name: part for name, part in found.items() if name not in APART}
+    return {name: _with_code(part) for name, part in found.items() if name not in APART}
+
+
+def _with_code(value: Any) -> Any:
+    """Return a part of the template with the text of each file that `@FILE` names."""
+    if isinstance(value, dict):
+        return {key: _with_code(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_code(each) for each in value]
+    named = isinstance(value, str) and _CODE_FILE.fullmatch(value)
+    return (Path(__file__).parent / named[1]).read_text() if named else value
 
 
 def only(name: str) -> Json:
