@@ -41,7 +41,8 @@ _AGAIN = "try again in a moment"
 RESPONSES: tuple[GatewayResponse, ...] = (
     GatewayResponse("UNAUTHORIZED", 401, ErrorCode.UNAUTHORIZED, _LOG_IN, challenge=True),
     GatewayResponse("ACCESS_DENIED", 401, ErrorCode.UNAUTHORIZED,
-                    "the token does not name this repository: ask for one that does", challenge=True),
+                    "the token has expired, is not one of this registry, or does not name this repository: log in"
+                    " again, or ask for a token that does", challenge=True),
     GatewayResponse("MISSING_AUTHENTICATION_TOKEN", 404, ErrorCode.UNSUPPORTED, "there is nothing at this address"),
     GatewayResponse("RESOURCE_NOT_FOUND", 404, ErrorCode.UNSUPPORTED, "there is nothing at this address"),
     GatewayResponse("UNSUPPORTED_MEDIA_TYPE", 415, ErrorCode.UNSUPPORTED),

@@ -10,6 +10,8 @@ Invariants:
 * A kept policy never outlives its token: it is kept for `SECONDS`, for which the function takes an expired token.
 * A token without a scope is passed on: what its holder may do is asked at each use.
 * Basic credentials are passed on: the function checks them, knowing where they come from.
+* A bad token gets a policy that denies all, and no exception: Lambda counts those as errors of the function, and an
+  alarm would ring for each token that expired.
 
 Specification: API Gateway's Lambda authorizers, type TOKEN; a policy has at most 8 KB.
 """
@@ -49,20 +51,13 @@ _CATALOG = "GET/_catalog*"
 _ANYTHING = "*"
 
 
-class UnauthorizedError(Exception):
-    """The credentials are no good; API Gateway knows the refusal by this very text."""
-
-    def __init__(self) -> None:
-        super().__init__("Unauthorized")
-
-
 def answer(services: Services, authorization: str, arn: str) -> dict[str, Any]:
-    """Return the policy for an Authorization header; raise UnauthorizedError."""
+    """Return the policy for an Authorization header."""
     return authorise(tokens.ring(services.settings.signing_keys), authorization, arn, services.now())
 
 
 def authorise(keys: tokens.KeyRing, authorization: str, arn: str, now: datetime) -> dict[str, Any]:
-    """Return the policy for an Authorization header; raise UnauthorizedError.
+    """Return the policy for an Authorization header.
 
     `arn` is that of the request: `arn:aws:execute-api:REGION:ACCOUNT:API/STAGE/METHOD/path`.
     """
@@ -71,11 +66,11 @@ def authorise(keys: tokens.KeyRing, authorization: str, arn: str, now: datetime)
     if scheme.lower() == "basic":
         return _policy("basic", stage, [_ANYTHING])
     if scheme.lower() != "bearer":
-        raise UnauthorizedError
+        return _policy("nobody", stage, [_ANYTHING], "Deny")
     try:
         grant = keys.verify(credentials.strip(), now, leeway=0)
-    except RegistryError as error:
-        raise UnauthorizedError from error
+    except RegistryError:
+        return _policy("nobody", stage, [_ANYTHING], "Deny")
     if grant.anywhere:
         return _policy(grant.principal.name, stage, [_ANYTHING])
     policy = _policy(grant.principal.name or "anonymous", stage, _requests(grant))
@@ -98,9 +93,9 @@ def _of_resource(resource: str) -> Iterator[str]:
         yield from (request.format(name) for request in _REQUESTS)
 
 
-def _policy(principal: str, stage: str, requests: list[str]) -> dict[str, Any]:
+def _policy(principal: str, stage: str, requests: list[str], effect: str = "Allow") -> dict[str, Any]:
     statement = {
-        "Effect": "Allow",
+        "Effect": effect,
         "Action": "execute-api:Invoke",
         "Resource": [f"{stage}/{request}" for request in requests],
     }

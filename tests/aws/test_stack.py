@@ -93,7 +93,7 @@ def test_a_token_for_another_repository_is_told_to_ask_for_a_better_one(cloud: C
 
     assert refused.status_code == 401
     assert "www-authenticate" in refused.headers
-    assert "does not name this repository" in refused.json()["errors"][0]["message"]
+    assert "ask for a token that does" in refused.json()["errors"][0]["message"]
 
 
 def test_a_kept_policy_is_right_for_every_path_whichever_came_first(cloud: Cloud) -> None:
