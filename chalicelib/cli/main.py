@@ -70,7 +70,7 @@ def main() -> None:
     short_help="Start a registry with everything in it.", epilog="Example: PORT=5001 roadstead run --data ~/registry"
 )
 @click.pass_context
-def run(context: click.Context, **given: Any) -> None:
+def run(context: click.Context, /, **given: Any) -> None:
     """Start the registry with an embedded S3 service: no account, no configuration."""
     _start(context, given)
 
@@ -80,7 +80,7 @@ def run(context: click.Context, **given: Any) -> None:
     epilog="Settings are the standard AWS variables and ROADSTEAD_*: see the README.",
 )
 @click.pass_context
-def serve(context: click.Context, **given: Any) -> None:
+def serve(context: click.Context, /, **given: Any) -> None:
     """Start the registry over S3 and DynamoDB services that are already there."""
     _start(context, given)
 

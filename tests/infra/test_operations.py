@@ -43,6 +43,8 @@ METRICS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("AWS/DynamoDB", "ConsumedReadCapacityUnits"):          ("TableName",),
     ("AWS/DynamoDB", "ConsumedWriteCapacityUnits"):         ("TableName",),
     ("AWS/DynamoDB", "SystemErrors"):                       ("Operation", "TableName"),
+    ("AWS/ApplicationELB", "UnHealthyHostCount"):           ("LoadBalancer", "TargetGroup"),
+    ("AWS/ECS", "CPUUtilization"):                          ("ClusterName", "ServiceName"),
     ("AWS/S3", "5xxErrors"):                                ("BucketName", "FilterId"),
     ("AWS/S3", "BucketSizeBytes"):                          ("BucketName", "StorageType"),
     ("AWS/S3", "NumberOfObjects"):                          ("BucketName", "StorageType"),
@@ -171,11 +173,30 @@ STUBS: Mapping[str, Any] = {
             "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
         },
     },
+    "RelayCluster": {"Type": "AWS::ECS::Cluster", "Condition": "HasRelay"},
+    "RelayService": {"Type": "AWS::ECS::Service", "Condition": "HasRelay", "Properties": {"TaskDefinition": "relay"}},
+    "RelayBalancer": {
+        "Type": "AWS::ElasticLoadBalancingV2::LoadBalancer",
+        "Condition": "HasRelay",
+        "Properties": {"Subnets": ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]},
+    },
+    "RelayTargets": {
+        "Type": "AWS::ElasticLoadBalancingV2::TargetGroup",
+        "Condition": "HasRelay",
+        "Properties": {"TargetType": "ip", "Protocol": "HTTP", "Port": 5000, "VpcId": "vpc-0123456789abcdef0"},
+    },
 }
+CONDITIONS: Mapping[str, Any] = {"HasRelay": {"Fn::Equals": [{"Ref": "AWS::Region"}, "eu-west-1"]}}
 
 
 def test_cfn_lint_has_nothing_to_say(tmp_path: Path) -> None:
-    whole = {"AWSTemplateFormatVersion": "2010-09-09", **TEMPLATE, "Resources": {**RESOURCES, **STUBS}}
+    conditions = {**TEMPLATE["Conditions"], **CONDITIONS}
+    whole = {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        **TEMPLATE,
+        "Conditions": conditions,
+        "Resources": {**RESOURCES, **STUBS},
+    }
     path = tmp_path / "operations.json"
     path.write_text(json.dumps(whole))
 

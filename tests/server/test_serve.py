@@ -16,7 +16,7 @@ from chalicelib.store.dynamodb import dynamo_client, make_table
 from chalicelib.store.signing import Credentials
 from tests.engines import Engine
 from tests.engines.process import HOST, free_ports
-from tests.engines.proxy import forwarding
+from tests.engines.proxy import Proxy, forwarding
 from tests.server.pushing import MiB, begin, content, digest, image, push_blob, push_manifest, received
 from tests.server.running import PASSWORD, Server, launched, over, secrets_in, started
 from tests.server.wire import Wire, request
@@ -88,6 +88,41 @@ def test_signal_lets_a_request_finish(engine: Engine, tmp_path: Path) -> None:
 
         assert (answer.status, status) == (201, 0)
         assert time.monotonic() - began < 4
+
+
+def test_a_signal_gives_requests_as_long_as_they_were_promised(engine: Engine, tmp_path: Path) -> None:
+    data = content("finished late", MiB)
+    with started(["serve"], tmp_path, over(engine) | {"STOP_SECONDS": "30"}) as server, server.wire() as wire:
+        location = begin(server, REPOSITORY)
+        _send_most(server, wire, "PUT", f"{location}&digest={digest(data)}", data[:-1000], len(data))
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(6)
+        wire.send(data[-1000:])
+
+        assert wire.answer().status == 201
+        assert server.process.wait(10) == 0
+
+
+def test_abandoned_uploads_are_looked_for_where_jobs_are_done(engine: Engine, tmp_path: Path) -> None:
+    with forwarding(engine.endpoint) as proxy, started(["serve"], tmp_path, over(engine, proxy.endpoint)):
+        deadline = time.monotonic() + 20
+        while not _looked(proxy) and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+        assert _looked(proxy)
+
+
+def test_abandoned_uploads_are_not_looked_for_where_others_do_that(engine: Engine, tmp_path: Path) -> None:
+    with forwarding(engine.endpoint) as proxy:
+        with started(["serve"], tmp_path, over(engine, proxy.endpoint) | {"JOBS": "false"}):
+            time.sleep(2)
+
+        assert proxy.snapshot()
+        assert not _looked(proxy)
+
+
+def _looked(proxy: Proxy) -> bool:
+    return any(exchange.operation == "ListMultipartUploads" for exchange in proxy.snapshot())
 
 
 def _send_most(server: Server, wire: Wire, method: str, target: str, most: bytes, size: int) -> None:
