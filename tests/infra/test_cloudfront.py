@@ -24,9 +24,11 @@ CODE = ROOT / "infra" / "cloudfront"
 EVENTS = Path(__file__).parent / "events"
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 ALL_BUT_HOST = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
+ALL = "216adef6-5c7f-47e4-b989-5492eafa07d3"
 # Statuses that CloudFront keeps for 10 seconds where nothing else is said.
 KEPT_ERRORS = {400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504}
 LONGEST_CODE = 10_240
+LONGEST_WAIT = 60
 SHA256 = "sha256:" + "0a" * 32
 SHA512 = "sha512:" + "0a" * 64
 API, BUCKET, PORTAL, NOWHERE = "api", "bucket", "portal", "nowhere"
@@ -64,6 +66,12 @@ PATHS = (
     ("/portalx",                                              NOWHERE),
 )
 # fmt: on
+UPLOADS = (
+    "/v2/app/blobs/uploads/",
+    "/v2/library/a/b/blobs/uploads/",
+    "/v2/library/app/blobs/uploads/0f3c-11",
+    "/v2/library%2Fapp/blobs/uploads/0f3c-11",
+)
 FRONT = fragments()["front"]
 CONFIG: Json = FRONT["Resources"]["Distribution"]["Properties"]["DistributionConfig"]
 FUNCTIONS = {
@@ -246,6 +254,30 @@ def test_each_path_goes_where_it_belongs(path: str, where: str) -> None:
     assert (NOWHERE if chosen["PathPattern"] == "*" else chosen["TargetOriginId"]) == where
 
 
+@pytest.mark.parametrize("path", UPLOADS)
+def test_uploads_go_to_the_relay_where_there_is_one(path: str) -> None:
+    assert taker(path)["TargetOriginId"] == "api"
+    assert taker(path, relay=True)["TargetOriginId"] == "relay"
+
+
+@pytest.mark.parametrize(("path", "where"), PATHS)
+def test_a_relay_takes_no_other_path(path: str, where: str) -> None:
+    assert taker(path, relay=True) == taker(path), where
+
+
+def test_the_relay_is_reached_inside_the_network_alone_and_gets_all_that_the_client_sent() -> None:
+    [origin] = [each["Fn::If"][1] for each in CONFIG["Origins"] if "Fn::If" in each]
+    uploads = taker(UPLOADS[0], relay=True)
+    way = FRONT["Resources"]["RelayOrigin"]["Properties"]["VpcOriginEndpointConfig"]
+
+    assert origin["Id"] == "relay"
+    assert origin["VpcOriginConfig"]["VpcOriginId"] == {"Fn::GetAtt": ["RelayOrigin", "Id"]}
+    assert origin["VpcOriginConfig"]["OriginReadTimeout"] == LONGEST_WAIT
+    assert way["Arn"] == {"Ref": "RelayBalancer"}
+    assert uploads["OriginRequestPolicyId"] == ALL
+    assert functions_of(uploads) == {"viewer-request": "HostFunction"}
+
+
 def test_every_public_stage_has_its_behaviour() -> None:
     taken = {each["PathPattern"] for each in behaviors() if each["TargetOriginId"] == "api"}
 
@@ -285,8 +317,7 @@ def test_only_the_registry_takes_more_than_questions() -> None:
     writing = {origin for origin, allowed in methods if allowed - {"GET", "HEAD"}}
     every = {"GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"}
 
-    assert writing <= {"api", "relay"}
-    assert "api" in writing
+    assert writing == {"api", "relay"}
     assert all(allowed == every for origin, allowed in methods if origin in writing)
 
 
@@ -329,7 +360,10 @@ def test_the_front_has_no_rights_of_its_own_but_to_read_the_portal(template: Jso
 
 def test_without_the_parameter_there_is_no_front() -> None:
     assert FRONT["Parameters"]["Front"]["Default"] == "false"
-    assert {each.get("Condition") for each in FRONT["Resources"].values()} == {"HasFront"}
+    conditions = {name: each.get("Condition") for name, each in FRONT["Resources"].items()}
+    assert conditions.pop("RelayOrigin") == "HasFrontedRelay"
+    assert set(conditions.values()) == {"HasFront"}
+    assert {"Condition": "HasFront"} in FRONT["Conditions"]["HasFrontedRelay"]["Fn::And"]
     assert {each.get("Condition") for each in FRONT["Outputs"].values()} == {"HasFront"}
 
 
