@@ -1,16 +1,19 @@
 """The strict front as an HTTP server on this machine, in a thread of its own.
 
 As API Gateway does it takes a whole request before anything else, chunked or not, and answers Expect by itself.
+As a program, `python -m tests.aws.front_server HOST PORT`, it serves `app.py` with the settings of its environment;
+HOST is where clients are sent for tokens. The functions' log lines are its output.
 """
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Thread
+from threading import Event, Thread
 
 from aiohttp import web
 
-from tests.aws.front import Answered, Asked, Front
+from tests.aws.front import Answered, Asked, Front, front_of
 from tests.engines.process import HOST
 
 
@@ -57,3 +60,15 @@ def _response(answered: Answered) -> web.StreamResponse:
     for name, value in answered.headers:
         response.headers.add(name, value)
     return response
+
+
+def main(host: str, port: str) -> None:
+    """Serve the application until this process is ended."""
+    from app import app  # noqa: PLC0415 - tests load it with settings of their own
+
+    with listening(front_of(app, host=host), int(port)):
+        Event().wait()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
