@@ -129,23 +129,26 @@ def opened(behind: Behind, port: int) -> Iterator[Door]:
     """Open the door on a port until the block is left."""
     loop = asyncio.new_event_loop()
     door = Door(behind, {})
-    ready = loop.create_future()
 
-    async def serve() -> None:
+    async def serve() -> web.ServerRunner:
         door.session = ClientSession(auto_decompress=False, timeout=ClientTimeout(total=300))
-        server = web.Server(door.handle)
-        runner = web.ServerRunner(server, auto_decompress=False)
+        runner = web.ServerRunner(web.Server(door.handle), auto_decompress=False)
         await runner.setup()
         await web.TCPSite(runner, HOST, port).start()
-        ready.set_result(None)
+        return runner
+
+    async def close(runner: web.ServerRunner) -> None:
+        await runner.cleanup()
+        if door.session is not None:
+            await door.session.close()
 
     thread = Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    asyncio.run_coroutine_threadsafe(serve(), loop).result(30)
+    runner = asyncio.run_coroutine_threadsafe(serve(), loop).result(30)
     try:
         yield door
     finally:
-        if door.session is not None:
-            asyncio.run_coroutine_threadsafe(door.session.close(), loop).result(30)
+        asyncio.run_coroutine_threadsafe(close(runner), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(30)
+        loop.close()
