@@ -1,7 +1,7 @@
 """The front on emulated AWS: the stack with CloudFront goes up, and a HEAD finds its way through what is deployed.
 
-ministack keeps distributions and functions but serves nothing by them. So the test does what CloudFront would: it walks
-from answer to answer by the template's behaviours and the functions, which it compares with what is deployed.
+ministack keeps distributions and functions but serves nothing by them. So the test does what CloudFront would:
+it walks from answer to answer by the template's behaviours and functions, which it compares with what is deployed.
 """
 
 from collections.abc import Iterator
