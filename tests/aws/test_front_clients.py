@@ -55,11 +55,12 @@ class Site:
         return done.stdout
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("front")
+@contextmanager
+def standing(folder: Path, *, relayed: bool) -> Iterator[Site]:
+    """Make a registry behind the strict front, with a relay beside it or without."""
     port, inner, uploads = free_ports(3)
     host = f"{HOST}:{port}"
+    serve = ("chalicelib.cli.main", "serve", "--port", str(uploads))
     with ExitStack() as stack:
         engine = stack.enter_context(seaweedfs())
         s3_client(engine).create_bucket(Bucket=BUCKET)
@@ -70,14 +71,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "ROADSTEAD_SIGNING_KEY": "00" * 32,
             "ROADSTEAD_PUBLIC_URL": f"http://{host}",
         }
-        relay = stack.enter_context(
-            _program(folder / "relay", uploads, settings, "chalicelib.cli.main", "serve", "--port", str(uploads))
-        )
-        api = stack.enter_context(
-            _program(folder / "api", inner, settings, "tests.aws.front_server", host, str(inner))
-        )
+        relay = stack.enter_context(_program(folder / "relay", uploads, settings, *serve)) if relayed else ""
+        front = ("tests.aws.front_server", host, str(inner))
+        api = stack.enter_context(_program(folder / "api", inner, settings, *front))
         door = stack.enter_context(opened(Behind(api, relay, f"{engine.endpoint}/{BUCKET}"), port))
         yield Site(door, f"http://{host}")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with standing(tmp_path_factory.mktemp("front"), relayed=True) as made:
+        yield made
 
 
 @contextmanager
@@ -113,3 +117,29 @@ def test_the_oci_suite_passes_through_the_strict_front(site: Site, tmp_path: Pat
     summary = site.run(ROOT / "tests" / "conformance" / "run.sh", tmp_path)
 
     sys.stdout.write(summary[-2000:])
+
+
+def test_small_images_need_no_relay_behind_the_strict_front(tmp_path: Path) -> None:
+    """What fits a function's event: charts, signatures and small images."""
+    layer = tmp_path / "layer.bin"
+    layer.write_bytes(os.urandom(1 << 20))
+    cache = Path(os.environ.get("ROADSTEAD_CACHE", Path.home() / ".cache/roadstead"))
+    login = ("--username", "admin", "--password", PASSWORD)
+
+    with standing(tmp_path, relayed=False) as bare:
+        host = bare.url.removeprefix("http://")
+        name = f"{host}/library/small:v1"
+        push = ("push", "--plain-http", *login, "--disable-path-validation", name, layer)
+        bare.run(cache / "clients/bin/oras", *push)
+        bare.run(cache / "clients/bin/crane", "auth", "login", host, *login)
+        bare.run(cache / "clients/bin/crane", "manifest", "--insecure", name)
+        copy = (
+            "--src-tls-verify=false",
+            f"--src-creds=admin:{PASSWORD}",
+            f"docker://{name}",
+            f"dir:{tmp_path / 'c'}",
+        )
+        bare.run("skopeo", "copy", *copy)
+
+    assert any(path.read_bytes() == layer.read_bytes() for path in (tmp_path / "c").iterdir())
+    assert set(bare.door.passed) == {"api"}
