@@ -1,5 +1,6 @@
 """The steps of deploying as commands: `python -m infra COMMAND`. The README in this folder says which, and when."""
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from infra import secrets as secret
 from infra import stack as stacks
 from infra.aws import FAILURES, client
 from infra.gateway import CHALICE_STAGE
-from infra.package import CODE, only, package
+from infra.package import CODE, for_values, only, package
 from infra.stack import Stack, StackError
 
 
@@ -46,17 +47,21 @@ def stack_command(
         return
     if not code_bucket:
         raise click.UsageError("--code-bucket names a bucket for the functions' package (or say --storage-only)")
-    path = given.get("SecretsPath", f"/{name}")
+    known = stacks.values(client("cloudformation"), name)
+    path = given.get("SecretsPath") or known.get("SecretsPath") or f"/{name}"
     if secret.make(client("ssm"), path):
         click.echo(f"✓ secrets made in SSM below {path}: python -m infra secrets {path} --show")
     with tempfile.TemporaryDirectory() as folder:
-        template = package(Path(folder))
+        written = package(Path(folder))
+        template = for_values(dict(stacks.read(written)), {**known, **given})
+        written.write_text(json.dumps(template))
         s3 = client("s3")
-        key = stacks.upload(s3, code_bucket, template.parent / CODE)
-        url = stacks.url_of(s3, code_bucket, stacks.upload(s3, code_bucket, template))
+        key = stacks.upload(s3, code_bucket, written.parent / CODE)
+        url = stacks.url_of(s3, code_bucket, stacks.upload(s3, code_bucket, written))
         own = {"CodeBucket": code_bucket, "CodeKey": key, "SecretsPath": path}
-        found = _deploy(Stack(name, stacks.read(template), {**own, **given}, url))
-    _greet(given.get("DomainName") or found["RegistryUrl"].removeprefix("https://"))
+        found = _deploy(Stack(name, template, {**own, **given}, url))
+    domain = given.get("DomainName", known.get("DomainName", ""))
+    _greet(domain or found.get("FrontHost") or found["RegistryUrl"].removeprefix("https://"))
 
 
 def _given(parameters: tuple[str, ...]) -> dict[str, str]:

@@ -32,6 +32,8 @@ FRAGMENTS = Path(__file__).parent / "templates"
 # A stack of its own for another region; every other fragment is part of the one stack.
 APART = ("replica",)
 CODE = "deployment.zip"
+# The parameters by which the API's own answers differ.
+_SENDING = ("DomainName", "Front")
 # What API Gateway writes for a request, whether or not a function saw it: no query and no header.
 GATEWAY_LINE: Mapping[str, str] = {
     "time": "$context.requestTime",
@@ -254,6 +256,19 @@ def _api(name: str, sam: Json, *, fronted: bool) -> Json:
     }
     stages = {f"Stage{_camel(stage)}": _stage(name, stage, f"Deployment{content}") for stage in STAGES}
     return {name: rest, **responses, f"Deployment{content}": deployment, **stages}
+
+
+def for_values(template: Json, values: Mapping[str, str]) -> Json:
+    """Return the template as it is to be deployed with these parameters, those of the stack that stands included.
+
+    A deployment is a picture of the API: what decides where clients are sent must change it too.
+    """
+    [name] = [each for each in template["Resources"] if each.startswith("Deployment")]
+    defaults = {each: template["Parameters"][each]["Default"] for each in _SENDING if each in template["Parameters"]}
+    chosen = {each: values.get(each, default) for each, default in defaults.items()}
+    content = hashlib.sha256(json.dumps([name, chosen], sort_keys=True).encode()).hexdigest()[:10]
+    made: Json = json.loads(json.dumps(template).replace(f'"{name}"', f'"Deployment{content}"'))
+    return made
 
 
 def _camel(text: str) -> str:

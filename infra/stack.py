@@ -168,6 +168,12 @@ def _line(event: Mapping[str, Any]) -> str:
     return f"{mark} {status.lower().replace('_', ' '):<28} {event['LogicalResourceId']}{kept}"
 
 
+def values(cloudformation: Any, name: str) -> Mapping[str, str]:
+    """Return the values that a stack's parameters have, or none where there is no such stack."""
+    found = _find(cloudformation, name) or {}
+    return {each["ParameterKey"]: each["ParameterValue"] for each in found.get("Parameters", ())}
+
+
 def outputs(cloudformation: Any, name: str) -> Mapping[str, str]:
     """Return a stack's outputs; raise StackError where there is no such stack."""
     found = _find(cloudformation, name)

@@ -7,6 +7,7 @@ What it does beside that makes ministack more like AWS, or the registry reachabl
 """
 
 import asyncio
+import io
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -80,7 +81,8 @@ class Door:
         assert self.session is not None
         self.passed[to] = self.passed.get(to, 0) + 1
         sent = self._sent(request, to, has_body=body != b"")
-        content = None if body == b"" else body
+        # aiohttp warns of long bytes: a file is sent piece by piece.
+        content = io.BytesIO(body) if isinstance(body, bytes) and body else body or None
         async with self.session.request(
             request.method, _raw(url), headers=sent, data=content, allow_redirects=False
         ) as answer:

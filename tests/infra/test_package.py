@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from infra.gateway import RESPONSES, STAGES
-from infra.package import FRAGMENTS, GATEWAY_LINE, ROOT, fragments, merged, only
+from infra.package import FRAGMENTS, GATEWAY_LINE, ROOT, for_values, fragments, merged, only
 
 Json = dict[str, Any]
 ENCRYPTED = {
@@ -278,3 +278,23 @@ def test_versions_and_leftovers_go_in_time(template: Json) -> None:
     assert days == {None: None, "uploads/": 1, "repositories/": {"Ref": "HistoryDays"},
                     "data/": 1, "blobs/": 1, "catalog/": 1}  # fmt: skip
     assert not [each for each in rules if "ExpirationInDays" in each and each["Prefix"] != "uploads/"]
+
+
+def test_where_clients_are_sent_changes_the_deployment_and_nothing_else_does(template: Json) -> None:
+    """A stage serves a picture of the API: a new challenge needs a new one."""
+
+    def deployment(**values: str) -> str:
+        found = [each for each in for_values(template, values)["Resources"] if each.startswith("Deployment")]
+        assert len(found) == 1
+        return str(found[0])
+
+    assert deployment() == deployment(LogDays="7") == deployment(DomainName="")
+    assert len({deployment(), deployment(DomainName="a.example"), deployment(Front="true")}) == 3
+
+
+def test_the_stages_serve_the_deployment_of_these_values(template: Json) -> None:
+    made = for_values(template, {"DomainName": "registry.example"})["Resources"]
+    stages = [each["Properties"]["DeploymentId"]["Ref"] for each in made.values() if each["Type"].endswith("::Stage")]
+
+    assert stages
+    assert all(made[each]["Type"] == "AWS::ApiGateway::Deployment" for each in stages)
