@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import urlsplit
 
@@ -110,13 +111,16 @@ def _pool() -> "Executor":
 
 
 class _Later:
-    """Something that is made when it is first used: a pull does without, and would wait for its imports."""
+    """Something that is made once, when it is first used: a pull does without, and would wait for its imports."""
 
     def __init__(self, make: Callable[[], object]) -> None:
-        self._make = cache(make)
+        self._lock, self._make = Lock(), cache(make)
 
     def __getattr__(self, name: str) -> object:
-        return getattr(self._make(), name)
+        # Of two threads that come first, `cache` alone would let each make one.
+        with self._lock:
+            made = self._make()
+        return getattr(made, name)
 
 
 def _table(settings: Settings, fixed: Credentials | None) -> "Table":

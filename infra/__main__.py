@@ -1,6 +1,5 @@
 """The steps of deploying as commands: `python -m infra COMMAND`. The README in this folder says which, and when."""
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from infra import secrets as secret
 from infra import stack as stacks
 from infra.aws import FAILURES, client
 from infra.gateway import CHALICE_STAGE
-from infra.package import CODE, for_values, only, package
+from infra.package import CODE, only, package
 from infra.stack import Stack, StackError
 
 
@@ -52,14 +51,12 @@ def stack_command(
     if secret.make(client("ssm"), path):
         click.echo(f"✓ secrets made in SSM below {path}: python -m infra secrets {path} --show")
     with tempfile.TemporaryDirectory() as folder:
-        written = package(Path(folder))
-        template = for_values(dict(stacks.read(written)), {**known, **given})
-        written.write_text(json.dumps(template))
+        written = package(Path(folder), {**known, **given})
         s3 = client("s3")
         key = stacks.upload(s3, code_bucket, written.parent / CODE)
         url = stacks.url_of(s3, code_bucket, stacks.upload(s3, code_bucket, written))
         own = {"CodeBucket": code_bucket, "CodeKey": key, "SecretsPath": path}
-        found = _deploy(Stack(name, template, {**own, **given}, url))
+        found = _deploy(Stack(name, stacks.read(written), {**own, **given}, url))
     domain = given.get("DomainName", known.get("DomainName", ""))
     _greet(domain or found.get("FrontHost") or found["RegistryUrl"].removeprefix("https://"))
 

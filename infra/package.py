@@ -20,6 +20,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -34,6 +35,7 @@ APART = ("replica",)
 CODE = "deployment.zip"
 # The parameters by which the API's own answers differ.
 _SENDING = ("DomainName", "Front")
+NO_VALUES: Mapping[str, str] = MappingProxyType({})
 # What API Gateway writes for a request, whether or not a function saw it: no query and no header.
 GATEWAY_LINE: Mapping[str, str] = {
     "time": "$context.requestTime",
@@ -68,9 +70,10 @@ _CODE_FILE = re.compile(r"@(cloudfront/[a-z-]+\.js)")
 _BY_VARIABLE: Mapping[str, Json] = {"ROADSTEAD_BUCKET": {"Ref": "Bucket"}, "ROADSTEAD_TABLE": {"Ref": "Table"}}
 
 
-def package(folder: Path) -> Path:
+def package(folder: Path, values: Mapping[str, str] = NO_VALUES) -> Path:
     """Make the functions' package and the template in `folder`; return the template's path.
 
+    `values` are those that the parameters will have, where they are known (`for_values`).
     Raise CalledProcessError where Chalice fails, which has said why.
     """
     chalice = [str(Path(sys.executable).parent / "chalice"), "package", "--stage", "prod", str(folder.resolve())]
@@ -79,7 +82,7 @@ def package(folder: Path) -> Path:
     subprocess.run(chalice, cwd=ROOT, check=True, stdout=sys.stderr, env=environment)  # noqa: S603 - our own words
     make_over(folder / CODE)
     made = folder / "sam.json"
-    template = merged(json.loads(made.read_text()), fragments())
+    template = for_values(merged(json.loads(made.read_text()), fragments()), values)
     made.unlink()
     path = folder / "roadstead.json"
     path.write_text(json.dumps(template, indent=1))
@@ -92,14 +95,24 @@ def fragments() -> dict[str, Json]:
     return {name: _with_code(part) for name, part in found.items() if name not in APART}
 
 
-def _with_code(value: Any) -> Any:
+def _with_code(part: Json) -> Json:
     """Return a part of the template with the text of each file that `@FILE` names."""
+
+    def read(text: str) -> str:
+        named = _CODE_FILE.fullmatch(text)
+        return (Path(__file__).parent / named[1]).read_text() if named else text
+
+    made: Json = _mapped(part, read)
+    return made
+
+
+def _mapped(value: Any, change: Callable[[str], object]) -> Any:
+    """Return a part of the template with every text in it changed; keys stay."""
     if isinstance(value, dict):
-        return {key: _with_code(each) for key, each in value.items()}
+        return {key: _mapped(each, change) for key, each in value.items()}
     if isinstance(value, list):
-        return [_with_code(each) for each in value]
-    named = isinstance(value, str) and _CODE_FILE.fullmatch(value)
-    return (Path(__file__).parent / named[1]).read_text() if named else value
+        return [_mapped(each, change) for each in value]
+    return change(value) if isinstance(value, str) else value
 
 
 def only(name: str) -> Json:
@@ -145,16 +158,14 @@ def _log_group(function: str) -> str:
 
 def _named(value: Any, logs: str) -> Any:
     """Return a part of the template with references in place of the names in `.chalice/`."""
-    if isinstance(value, dict):
-        return {key: _named(each, logs) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_named(each, logs) for each in value]
-    if not isinstance(value, str):
-        return value
-    if _OWN_LOGS.fullmatch(value):
-        return {"Fn::GetAtt": [logs, "Arn"]}
-    found = ((re.fullmatch(pattern, value), make) for pattern, make in _NAMES)
-    return next((make(match) for match, make in found if match), value)
+
+    def name(text: str) -> object:
+        if _OWN_LOGS.fullmatch(text):
+            return {"Fn::GetAtt": [logs, "Arn"]}
+        found = ((re.fullmatch(pattern, text), make) for pattern, make in _NAMES)
+        return next((make(match) for match, make in found if match), text)
+
+    return _mapped(value, name)
 
 
 def _function(name: str, sam: Json) -> Json:

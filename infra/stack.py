@@ -94,9 +94,9 @@ def deploy(cloudformation: Any, stack: Stack, say: Say, pause: Pause = time.slee
 
 
 def _where(stack: Stack) -> dict[str, str]:
-    text = json.dumps(stack.template, separators=(",", ":"))
     if stack.url:
         return {"TemplateURL": stack.url}
+    text = json.dumps(stack.template, separators=(",", ":"))
     if len(text.encode()) > _LONGEST_INLINE:
         raise StackError(
             f"the template has {len(text)} bytes: put it into S3, which takes more than {_LONGEST_INLINE}"

@@ -65,18 +65,16 @@ def authorise(keys: tokens.KeyRing, authorization: str, arn: str, now: datetime)
     stage = "/".join(arn.split("/", 2)[:2])
     if scheme.lower() == "basic":
         return _policy("basic", stage, [_ANYTHING])
-    if scheme.lower() != "bearer":
-        return _policy("nobody", stage, [_ANYTHING], "Deny")
     try:
-        grant = keys.verify(credentials.strip(), now, leeway=0)
+        # What is no Bearer token is verified as none.
+        grant = keys.verify(credentials.strip() if scheme.lower() == "bearer" else "", now, leeway=0)
     except RegistryError:
         return _policy("nobody", stage, [_ANYTHING], "Deny")
-    if grant.anywhere:
-        return _policy(grant.principal.name, stage, [_ANYTHING])
-    policy = _policy(grant.principal.name or "anonymous", stage, _requests(grant))
+    principal = grant.principal.name or "anonymous"
+    policy = _policy(principal, stage, [_ANYTHING] if grant.anywhere else _requests(grant))
     too_long = len(orjson.dumps(policy)) > _LONGEST
     # The function checks the token anyhow; it is only its challenge that would not be seen.
-    return _policy(policy["principalId"], stage, [_ANYTHING]) if too_long else policy
+    return _policy(principal, stage, [_ANYTHING]) if too_long else policy
 
 
 def _requests(grant: Grant) -> list[str]:
