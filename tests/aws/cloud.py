@@ -14,13 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from infra import secrets, stack
 from infra.package import CODE, package
 from infra.stack import Stack
 from tests.aws.shims import SHIMS
-from tests.engines.engine import Engine
+from tests.engines.engine import Engine, client
 from tests.engines.ministack import ministack
 from tests.engines.process import HOST, free_ports, running, wait_ready
 
@@ -52,16 +50,6 @@ class Cloud:
         wanted = Stack(NAME, template, {**self.parameters, **parameters}, _placed(self.engine, template))
         stack.deploy(self.client("cloudformation"), wanted, lines.append)
         return lines
-
-
-def client(engine: Engine, service: str) -> Any:
-    return boto3.client(  # type: ignore[call-overload] # any service
-        service,
-        endpoint_url=engine.endpoint,
-        region_name=engine.region,
-        aws_access_key_id=engine.access_key,
-        aws_secret_access_key=engine.secret_key,
-    )
 
 
 def environment(engine: Engine) -> dict[str, str]:

@@ -17,8 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from tests.aws.cloud import client
-from tests.engines.engine import Engine
+from tests.engines.engine import Engine, client
 from tests.engines.process import HOST
 
 Json = dict[str, Any]

@@ -16,11 +16,11 @@ import pytest
 from infra import configure, finish, secrets, stack
 from infra.package import only
 from infra.stack import Stack
-from tests.aws.cloud import ROOT, client, environment
+from tests.aws.cloud import ROOT, environment
 from tests.aws.import_shim import taking_swagger
 from tests.aws.shims import over_plain_http, parameters_of_any_name
 from tests.aws.test_stack import MANIFEST_TYPE, sha256
-from tests.engines.engine import Engine
+from tests.engines.engine import Engine, client
 from tests.engines.ministack import ministack
 from tests.oci.test_manifests import image
 

@@ -33,10 +33,7 @@ from tests.server.pushing import MiB, content, push_blob
 from tests.server.running import BUCKET, PASSWORD, ROOT, SIGNING_KEY, Server, await_ready
 from tests.server.wire import basic
 
-pytestmark = [
-    pytest.mark.aws,
-    pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("buildah"), reason="needs root and buildah"),
-]
+pytestmark = pytest.mark.aws
 TABLE = "roadstead"
 # Parts of the C and C++ libraries that wheels load.
 BESIDE = ("libnss_dns", "libnss_files", "libpthread", "librt", "libdl", "libutil", "libgcc_s", "libresolv")
@@ -76,6 +73,8 @@ class Image:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+    assert os.geteuid() == 0, "an image is built and confined by root"
+    assert shutil.which("buildah"), "buildah is not installed: run tests/clients/install.sh"
     folder = tmp_path_factory.mktemp("image")
     store = ["--storage-driver", "vfs", "--root", f"{folder}/store", "--runroot", f"{folder}/run"]
 

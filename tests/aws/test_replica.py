@@ -18,8 +18,8 @@ import pytest
 import requests
 
 from infra.package import only
-from tests.aws.cloud import ROOT, client, environment
-from tests.engines.engine import Engine
+from tests.aws.cloud import ROOT, environment
+from tests.engines.engine import Engine, client
 from tests.engines.ministack import ministack
 from tests.engines.process import HOST, free_ports, running, wait_ready
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.aws.cloud import ROOT, client, environment
-from tests.engines.engine import Engine
+from tests.aws.cloud import ROOT, environment
+from tests.engines.engine import Engine, client
 from tests.engines.ministack import ministack
 
 pytestmark = pytest.mark.aws

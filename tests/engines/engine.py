@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -54,6 +55,17 @@ class Engine:
             "AWS_REGION": self.region,
             "AWS_DEFAULT_REGION": self.region,
         }
+
+
+def client(engine: Engine, service: str) -> Any:
+    """Return a client of any of the engine's services, as it comes."""
+    return boto3.client(  # type: ignore[call-overload] # any service
+        service,
+        endpoint_url=engine.endpoint,
+        region_name=engine.region,
+        aws_access_key_id=engine.access_key,
+        aws_secret_access_key=engine.secret_key,
+    )
 
 
 def s3_client(engine: Engine, *, endpoint: str = "", attempts: int = 3) -> S3Client:

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from infra import secrets, stack
 from infra.package import only
 from infra.stack import Stack, StackError
-from tests.engines.engine import Engine
+from tests.engines.engine import Engine, client
 from tests.engines.moto_server import moto
 
 STORAGE = only("storage")
@@ -211,16 +211,6 @@ def test_no_stack_has_no_outputs() -> None:
 def engine() -> Iterator[Engine]:
     with moto() as served:
         yield served
-
-
-def client(engine: Engine, service: str) -> Any:
-    return boto3.client(  # type: ignore[call-overload] # any service
-        service,
-        endpoint_url=engine.endpoint,
-        region_name=engine.region,
-        aws_access_key_id=engine.access_key,
-        aws_secret_access_key=engine.secret_key,
-    )
 
 
 def test_a_package_is_put_under_its_hash_once(engine: Engine, tmp_path: Path) -> None:

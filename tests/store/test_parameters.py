@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
-import boto3
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -15,7 +14,7 @@ from chalicelib.config import Settings
 from chalicelib.services import build, complete
 from chalicelib.store.parameters import fetch
 from chalicelib.store.signing import Credentials, signed_headers
-from tests.engines.engine import Engine
+from tests.engines.engine import Engine, client
 from tests.engines.moto_server import moto
 
 KEY, PASSWORD = "ab" * 32, "correct horse"
@@ -24,16 +23,10 @@ KEY, PASSWORD = "ab" * 32, "correct horse"
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
     with moto() as running:
-        client = boto3.client(
-            "ssm",
-            region_name=running.region,
-            endpoint_url=running.endpoint,
-            aws_access_key_id=running.access_key,
-            aws_secret_access_key=running.secret_key,
-        )
-        client.put_parameter(Name="/roadstead/signing-key", Value=KEY, Type="SecureString")
-        client.put_parameter(Name="/roadstead/admin-password", Value=PASSWORD, Type="SecureString")
-        client.close()
+        ssm = client(running, "ssm")
+        ssm.put_parameter(Name="/roadstead/signing-key", Value=KEY, Type="SecureString")
+        ssm.put_parameter(Name="/roadstead/admin-password", Value=PASSWORD, Type="SecureString")
+        ssm.close()
         yield running
 
 
