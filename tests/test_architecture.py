@@ -15,7 +15,7 @@ MODULES = sorted(CODE.rglob("*.py"))
 # fmt: off
 MAY_IMPORT: dict[str, set[str]] = {
     "oci":      {"oci", "orjson"},
-    "policy":   {"policy", "oci"},
+    "policy":   {"policy", "oci", "cronsim"},
     "store":    {"store", "policy", "oci", "orjson", "boto3", "botocore", "mypy_boto3_s3", "mypy_boto3_dynamodb"},
     "config":   set(),
     "services": {"config", "store", "policy", "oci", "mypy_boto3_s3"},

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from chalicelib.jobs.steps import Done, TaskRun
 from chalicelib.services import Services
 from chalicelib.store import layout
 from chalicelib.store.objects import Entry, Multipart, ObjectStore
@@ -45,6 +46,13 @@ def run(services: Services, age: timedelta = AGE) -> Plan:
         objects.abort(multipart.key, multipart.id)
     objects.delete(*decided.states)
     return decided
+
+
+def step(services: Services, task: TaskRun) -> Done:
+    """Drop what is abandoned, as a task; raise OSError."""
+    decided = run(services)
+    task.log(f"dropped {len(decided.states)} uploads and the parts of {len(decided.multiparts)}")
+    return Done({"uploads": len(decided.states), "multiparts": len(decided.multiparts)})
 
 
 def _states(objects: ObjectStore) -> Iterable[Entry]:

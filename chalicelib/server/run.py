@@ -19,10 +19,11 @@ from aiohttp import ClientSession, ClientTimeout
 from chalicelib import services as composition
 from chalicelib.api import indexing
 from chalicelib.config import THROUGH_THE_SERVER, Settings
-from chalicelib.jobs import abandoned_uploads, reindex
+from chalicelib.jobs import abandoned_uploads, engine, reindex
 from chalicelib.server import embedded, http, secrets
 from chalicelib.server.downloads import Downloads
 from chalicelib.server.log import AccessLog
+from chalicelib.server.workers import THREADS, Workers
 from chalicelib.services import Services, admin_client, build, check_directory
 from chalicelib.store import bucket
 from chalicelib.store.directory import foundation
@@ -132,12 +133,15 @@ async def _serve(settings: Settings, options: Options, fresh: bool) -> None:
         except OSError as error:
             raise StartError(_cannot_listen(options, error)) from error
         jobs = [asyncio.create_task(_repeat(job, services)) for job in _JOBS if options.jobs or job.always]
+        workers = Workers(services, THREADS if options.jobs else 0)
         _greet(settings, options, running.port, fresh)
         await stopped.wait()
         _say(options, "Stopping: requests under way may finish ...")
         for job in jobs:
             job.cancel()
-        await running.stop(options.stop_seconds)
+        await asyncio.gather(
+            running.stop(options.stop_seconds), *((workers.stop(options.stop_seconds),) if workers else ())
+        )
         await asyncio.to_thread(_count_pulls, services)
 
 
@@ -194,6 +198,7 @@ def _count_pulls(services: Services) -> None:
 _JOBS = (
     _Job("dropping abandoned uploads", abandoned_uploads.run, first=0, every=3600),
     _Job("repairing the artifact index", reindex.run, first=600, every=24 * 3600),
+    _Job("waking jobs", engine.tick, first=0, every=60),
     _Job("counting pulls", _count_pulls, first=0, every=5, always=True),
 )
 

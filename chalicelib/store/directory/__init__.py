@@ -21,6 +21,17 @@ sessions/              <hash>                a portal session; expires          
 logins/                <account or source>   failed logins; expires                          logins
 foundation/            laid                  the first project was made                      foundation
 jobs/                  reindex               where `jobs.reindex` goes on                    jobs.reindex
+executions/<kind>/<v>  <id>                  an execution of a job for vendor id <v>         executions
+execution/<id>         self                  {kind, vendor_id}: where it is                  executions
+execution/<id>         tasks                 counters of its tasks: `active`, each state     executions
+active/<kind>/<v>      execution             {id}: the one that runs, of kinds that are alone executions
+tasks/<execution id>   <id>                  a task                                          executions
+task/<id>              self                  {execution}: where it is                        executions
+log/<task id>          <moment>.<n>.<random> a piece of its log; expires                     job_logs
+due/                   <moment>.<what>       {task} or {schedule}: to be looked at then      executions
+dead/                  <task id>             {execution}: a task that failed too often       executions
+schedules/             <kind>/<v>            {id, cron, parameters ...}                      schedules
+paused/                <kind>                {}: no task of the kind is begun                schedules
 ```
 
 Project id 0 is the system itself: its robots, its labels, its events.
@@ -34,9 +45,11 @@ Invariants:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+from chalicelib.store.queue import MemoryQueue, Queue
 
 if TYPE_CHECKING:
     # A pull asks the table nothing, and waits for imports.
@@ -52,6 +65,7 @@ class Directory:
 
     table: "Table"
     now: Callable[[], datetime]
+    queue: Queue = field(default_factory=MemoryQueue)
 
     def time(self) -> str:
         """Return the moment, as records and answers write it (RFC 3339, UTC, milliseconds)."""

@@ -1,0 +1,132 @@
+"""Does tasks: takes one, has its job do steps while there is time, saves after each, and wakes who goes on.
+
+Invariants:
+* Whatever ends a worker, wherever it was, the task goes on from the last saved cursor: a message, or the minutely
+  `tick`, brings another worker once the lease ran out.
+* A failure of a job is the task's, told in its log; a failure of the table ends the work, and the next look goes on.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from chalicelib.jobs import table
+from chalicelib.jobs.steps import Done, Job, Outcome, TaskRun
+from chalicelib.policy.jobs import Kind, Status
+from chalicelib.services import Services
+from chalicelib.store import executions, leases
+from chalicelib.store.directory import Directory
+from chalicelib.store.job_records import DUE, Task, now
+from chalicelib.store.leases import LostError, NotYetError
+from chalicelib.store.queue import LONGEST_DELAY
+from chalicelib.store.table import Slice
+
+log = logging.getLogger(__name__)
+
+MoreTime = Callable[[], bool]
+# A step is asked to return after this long, so that what it did is saved.
+STEP_SECONDS = 60.0
+# A worker that has not saved for this long is taken for dead.
+LEASE_SECONDS = 300.0
+_LOOK_SECONDS = 5.0
+_WOKEN_TOGETHER = 1000
+
+
+def work(
+    services: Services, task_id: int, more_time: MoreTime = lambda: True, jobs: Mapping[Kind, Job] = table.JOBS
+) -> None:
+    """Do a task as far as the time goes, unless there is nothing to do; raise OSError."""
+    directory = services.directory
+    try:
+        task = leases.take(directory, task_id, LEASE_SECONDS)
+    except NotYetError as early:
+        directory.queue.send(task_id, min(early.seconds, LONGEST_DELAY))
+        return
+    if task is None:
+        return
+    try:
+        while task.status is Status.RUNNING:
+            task = _step(services, task, more_time, jobs)
+            if task.status is Status.RUNNING and not task.until:
+                directory.queue.send(task_id)
+                return
+    except LostError:
+        log.info("task %d goes on elsewhere", task_id)
+        return
+    _afterwards(directory, task)
+
+
+def _step(services: Services, task: Task, more_time: MoreTime, jobs: Mapping[Kind, Job]) -> Task:
+    """Do one step and store what came of it; raise LostError or OSError."""
+    directory = services.directory
+    run = _run(directory, task, more_time)
+    try:
+        outcome = _outcome(services, run, jobs.get(task.kind))
+    except LostError:
+        raise
+    except Exception as error:
+        log.exception("task %d of %s failed", task.id, task.kind)
+        run.log(f"failed: {error}")
+        return leases.fail(directory, task, f"{type(error).__name__}: {error}")
+    if isinstance(outcome, Done):
+        return leases.finish(directory, task, outcome.report)
+    if outcome.after > 0:
+        return leases.wait(directory, task, outcome.cursor, outcome.report, outcome.after)
+    return leases.save(directory, task, outcome.cursor, outcome.report, LEASE_SECONDS if more_time() else 0)
+
+
+def _outcome(services: Services, run: TaskRun, job: Job | None) -> Outcome:
+    if job is None:
+        raise LookupError("there is no job of this kind here: is this an older version than started it?")
+    return job(services, run)
+
+
+def _run(directory: Directory, task: Task, more_time: MoreTime) -> TaskRun:
+    started = time.monotonic()
+    return TaskRun(
+        task.id,
+        task.execution_id,
+        task.vendor_id,
+        task.trigger,
+        task.parameters,
+        task.cursor or {},
+        directory,
+        lambda: time.monotonic() - started < STEP_SECONDS and more_time(),
+        _Stopping(partial(leases.current, directory, task)),
+    )
+
+
+class _Stopping:
+    """Tells whether a task was stopped, looking every few seconds; raises LostError where it is not ours any more."""
+
+    def __init__(self, look: Callable[[], Task]) -> None:
+        self._look = look
+        self._looked = float("-inf")
+        self._found = False
+
+    def __call__(self) -> bool:
+        if not self._found and time.monotonic() - self._looked >= _LOOK_SECONDS:
+            self._found = self._look().stop
+            self._looked = time.monotonic()
+        return self._found
+
+
+def _afterwards(directory: Directory, task: Task) -> None:
+    """Do what follows when a task is left: wake whoever goes on, or drop what is too old."""
+    if task.status is Status.SCHEDULED:
+        seconds = -(-(task.due - now(directory)) // 1000)
+        if seconds <= LONGEST_DELAY:
+            directory.queue.send(task.id, max(0, seconds))
+    elif not task.active:
+        executions.drop_old(directory, task.kind, task.vendor_id)
+
+
+def tick(services: Services) -> None:
+    """Wake workers for what is due and was not done, and begin what is scheduled; raise OSError."""
+    directory = services.directory
+    page = directory.table.query(DUE, Slice(limit=_WOKEN_TOGETHER))
+    for record in page.entries:
+        if int(record.key.sort.partition(".")[0]) > now(directory):
+            return
+        directory.queue.send(record.document["task"])

@@ -1,0 +1,71 @@
+"""What a job is: a function that does one step of a task, and what it is given and gives back.
+
+A step may be done twice, and its worker may vanish at any point of it: what it does must be idempotent, and what it
+did counts once its outcome is saved. It goes on while `more_time()` and returns `Again` with a cursor, or `Done`.
+Whatever it raises has it tried again with the same cursor after a pause, and after `MOST_TRIES` in a row given up.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chalicelib.policy.jobs import Trigger
+from chalicelib.services import Services
+from chalicelib.store import job_logs
+from chalicelib.store.directory import Directory
+
+log_ = logging.getLogger(__name__)
+
+JSON = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The task is done; `report` is merged into what it and its execution show (`extra_attrs`)."""
+
+    report: JSON = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The task goes on at `cursor`, `after` so many seconds."""
+
+    cursor: JSON
+    report: JSON = field(default_factory=dict)
+    after: int = 0
+
+
+Outcome = Done | Again
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRun:
+    """A task as its step sees it; `cursor` is what the last step that was saved gave, {} before the first."""
+
+    task_id: int
+    execution_id: int
+    vendor_id: int
+    trigger: Trigger
+    parameters: JSON
+    cursor: JSON
+    directory: Directory
+    more_time: Callable[[], bool]
+    stopping: Callable[[], bool]
+
+    @property
+    def dry_run(self) -> bool:
+        """Tell whether nothing is to be changed."""
+        return bool(self.parameters.get("dry_run", False))
+
+    def log(self, text: str) -> None:
+        """Write a line, or several, to the task's log, each with the time."""
+        moment = self.directory.time()
+        lines = "".join(f"{moment} {line}\n" for line in text.splitlines())
+        try:
+            job_logs.append(self.directory, self.task_id, lines)
+        except OSError:
+            log_.exception("task %d could not log: %s", self.task_id, text)
+
+
+Job = Callable[[Services, TaskRun], Outcome]

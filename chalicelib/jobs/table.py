@@ -1,0 +1,17 @@
+"""Which function does which kind of job: the table that the engine works by.
+
+`policy.jobs.BUILT` names the same kinds, for those who may not import what is here; a test compares the two.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from chalicelib.jobs import abandoned_uploads
+from chalicelib.jobs.steps import Job
+from chalicelib.policy.jobs import Kind
+
+# fmt: off
+JOBS: Mapping[Kind, Job] = MappingProxyType({
+    Kind.ABANDONED_UPLOADS: abandoned_uploads.step,
+})
+# fmt: on

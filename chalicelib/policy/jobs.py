@@ -1,0 +1,125 @@
+"""Background jobs as data: which kinds there are, the states of a task, what leads from one to another, and retries.
+
+Invariants:
+* `TRANSITIONS` is the only place that says what may become of a task; whoever changes one asks `after`.
+* A task that ended stays as it ended, but for an error, which somebody may have tried again.
+* An execution is in the state that its tasks are in together: `together` needs their numbers alone.
+
+Specification: the job states and vendor types of Harbor 2.16.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from types import MappingProxyType
+
+
+class Kind(StrEnum):
+    """What a job does; Harbor's vendor type where it has one."""
+
+    GARBAGE_COLLECTION = "GARBAGE_COLLECTION"
+    RETENTION = "RETENTION"
+    PURGE_AUDIT_LOG = "PURGE_AUDIT_LOG"
+    VERIFY = "VERIFY"
+    QUOTA = "QUOTA"
+    HISTORY = "HISTORY"
+    ABANDONED_UPLOADS = "ABANDONED_UPLOADS"
+
+
+class Trigger(StrEnum):
+    """Why an execution began."""
+
+    MANUAL = "MANUAL"
+    SCHEDULE = "SCHEDULE"
+    EVENT = "EVENT"
+
+
+class Status(StrEnum):
+    """The state of a task, or of an execution. A scheduled one waits for a moment: a retry, or its next step."""
+
+    PENDING = "Pending"
+    SCHEDULED = "Scheduled"
+    RUNNING = "Running"
+    STOPPED = "Stopped"
+    ERROR = "Error"
+    SUCCESS = "Success"
+
+
+class Event(Enum):
+    """What happens to a task."""
+
+    TAKE = "a worker takes it, for the first time or after another one's lease ran out"
+    SAVE = "its worker saves how far it is"
+    WAIT = "its worker leaves it until later"
+    FAIL = "a step failed, and is to be tried again later"
+    GIVE_UP = "a step failed too often"
+    STOP = "somebody stopped it"
+    FINISH = "its last step is done"
+    RETRY = "somebody has it tried again"
+
+
+# fmt: off
+TRANSITIONS: Mapping[Status, Mapping[Event, Status]] = MappingProxyType({
+    Status.PENDING: {
+        Event.TAKE:    Status.RUNNING,
+        Event.STOP:    Status.STOPPED,
+    },
+    Status.SCHEDULED: {
+        Event.TAKE:    Status.RUNNING,
+        Event.STOP:    Status.STOPPED,
+    },
+    Status.RUNNING: {
+        Event.TAKE:    Status.RUNNING,
+        Event.SAVE:    Status.RUNNING,
+        Event.WAIT:    Status.SCHEDULED,
+        Event.FAIL:    Status.SCHEDULED,
+        Event.GIVE_UP: Status.ERROR,
+        Event.STOP:    Status.STOPPED,
+        Event.FINISH:  Status.SUCCESS,
+    },
+    Status.STOPPED: {},
+    Status.ERROR: {
+        Event.RETRY:   Status.PENDING,
+    },
+    Status.SUCCESS: {},
+})
+# fmt: on
+ACTIVE = frozenset({Status.PENDING, Status.SCHEDULED, Status.RUNNING})
+# From what tells most of an execution to what tells least: one that runs anywhere runs.
+_TOGETHER = (Status.RUNNING, Status.SCHEDULED, Status.PENDING, Status.ERROR, Status.STOPPED, Status.SUCCESS)
+
+
+def after(status: Status, event: Event) -> Status | None:
+    """Return what a task in a state becomes by an event, or None where that cannot happen to it."""
+    return TRANSITIONS[status].get(event)
+
+
+def together(numbers: Mapping[Status, int]) -> Status:
+    """Return the state of an execution by how many of its tasks are in each."""
+    return next((status for status in _TOGETHER if numbers.get(status, 0) > 0), Status.SUCCESS)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How a kind of jobs is treated.
+
+    Of one that is `alone` a vendor has one execution at a time; `kept` are remembered; `cron` is the schedule that
+    every registry begins with, or "".
+    """
+
+    alone: bool = True
+    kept: int = 50
+    cron: str = ""
+
+
+KINDS: Mapping[Kind, Row] = MappingProxyType({kind: Row() for kind in Kind})
+# Those that have a function in `jobs.table`, which a test compares: what is not built is refused, not left lying.
+BUILT: frozenset[Kind] = frozenset({Kind.ABANDONED_UPLOADS})
+
+MOST_TRIES = 6
+_FIRST_PAUSE, _LONGEST_PAUSE = 10, 900
+
+
+def pause(failures: int) -> int:
+    """Return for how many seconds a task rests after so many failures in a row."""
+    return int(min(_FIRST_PAUSE * 3 ** (failures - 1), _LONGEST_PAUSE))

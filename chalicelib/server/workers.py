@@ -1,0 +1,51 @@
+"""The workers of jobs in this process: threads that take tasks from its queue, where no queue of AWS has them.
+
+Invariant: one that is asked to stop lets the step under way return, and leaves the rest of its task to whoever runs
+next. A step that does not return is left behind when the process ends; another worker repeats it.
+"""
+
+import asyncio
+import logging
+import threading
+
+from chalicelib.jobs import engine
+from chalicelib.services import Services
+from chalicelib.store.queue import MemoryQueue
+
+log = logging.getLogger(__name__)
+
+THREADS = 4
+_LOOK_SECONDS = 0.5
+
+
+class Workers:
+    """Threads that do tasks until they are stopped."""
+
+    def __init__(self, services: Services, threads: int = THREADS) -> None:
+        self._services = services
+        self._stopping = threading.Event()
+        queue = services.directory.queue
+        # A thread that hangs must not keep the process from ending.
+        self._threads = [
+            threading.Thread(target=self._work, args=(queue,), name=f"job-{number}", daemon=True)
+            for number in range(threads)
+            if isinstance(queue, MemoryQueue)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _work(self, queue: MemoryQueue) -> None:
+        while not self._stopping.is_set():
+            task_id = queue.take(_LOOK_SECONDS)
+            if task_id is None:
+                continue
+            try:
+                engine.work(self._services, task_id, lambda: not self._stopping.is_set())
+            except Exception:
+                log.exception("task %d was left; it is looked at again within minutes", task_id)
+
+    async def stop(self, seconds: float) -> None:
+        """Let steps under way return, but wait no longer than so many seconds."""
+        self._stopping.set()
+        joining = (asyncio.to_thread(thread.join, seconds) for thread in self._threads)
+        await asyncio.gather(*joining)

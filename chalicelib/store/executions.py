@@ -1,0 +1,272 @@
+"""Executions of jobs as those see them who start, stop and look at them; workers use `store.leases`.
+
+Invariants:
+* An execution and its tasks begin in one transaction, and so does its hold on being the only one of its kind and
+  vendor, where the kind is alone.
+* Starting one is done when it is stored: the message that wakes a worker may be lost (`store.queue`).
+* Of a kind and vendor the latest are kept (`policy.jobs.KINDS`); older ones go with their tasks and logs.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from chalicelib.oci.errors import ErrorCode, RegistryError
+from chalicelib.oci.pages import Page
+from chalicelib.policy.jobs import BUILT, KINDS, Event, Kind, Status, Trigger
+from chalicelib.store import job_logs
+from chalicelib.store.directory import Directory
+from chalicelib.store.job_records import (
+    DEAD,
+    JSON,
+    RUNS_ALREADY,
+    TAKEN,
+    Execution,
+    Task,
+    added,
+    counters_key,
+    dead_key,
+    execution_key,
+    execution_of,
+    executions_of,
+    find_task,
+    locked,
+    move,
+    new_id,
+    now,
+    pointer_key,
+    task_of,
+    where_key,
+)
+from chalicelib.store.table import ABSENT, ANYHOW, Add, Change, Delete, If, Put, Record, RefusedError, Slice, every
+
+# Who works with executions finds here what they are made of.
+__all__ = [
+    "Execution",
+    "Kind",
+    "Status",
+    "Task",
+    "Trigger",
+    "beginning",
+    "check_built",
+    "dead",
+    "drop_old",
+    "get",
+    "log",
+    "page",
+    "retry",
+    "start",
+    "stop",
+    "stop_task",
+    "tasks",
+    "wake",
+]
+
+log_ = logging.getLogger(__name__)
+
+MOST_TASKS = 25
+_ATTEMPTS = 5
+_DROPPED_TOGETHER = 20
+ALL = Slice()
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """An execution that is to begin; each of `tasks` has parameters beside those of the execution."""
+
+    kind: Kind
+    vendor_id: int
+    trigger: Trigger
+    parameters: JSON
+    by: str = ""
+    tasks: Sequence[JSON] = ({},)
+
+
+def start(  # noqa: PLR0913, PLR0917 - what an execution is
+    directory: Directory,
+    kind: Kind,
+    vendor_id: int,
+    trigger: Trigger | str,
+    parameters: JSON,
+    by: str = "",
+    tasks: Sequence[JSON] | None = None,
+) -> Execution:
+    """Begin an execution with a task for each of `tasks`, whose parameters are those of the execution and its own.
+
+    Raise RegistryError: 409 where one runs already of a kind that is alone, 501 for a kind that is not built.
+    """
+    check_built(kind)
+    new = New(kind, vendor_id, Trigger(trigger), parameters, by, ({},) if tasks is None else tasks)
+    for _ in range(_ATTEMPTS):
+        begun, changes = beginning(directory, new)
+        try:
+            directory.table.commit(*changes)
+        except RefusedError as error:
+            if RUNS_ALREADY in error.names:
+                raise RegistryError(ErrorCode.DENIED, RUNS_ALREADY, status=409) from error
+        else:
+            wake(directory, begun)
+            return _present(get(directory, begun[0].execution_id))
+    raise RefusedError([TAKEN])
+
+
+def check_built(kind: Kind) -> None:
+    """Raise RegistryError (501) for a kind of jobs that nobody built yet."""
+    if kind not in BUILT:
+        raise RegistryError(ErrorCode.UNSUPPORTED, f"jobs of the kind {kind} are not built yet", status=501)
+
+
+def beginning(directory: Directory, new: New) -> tuple[tuple[Task, ...], tuple[Change, ...]]:
+    """Return the tasks of a new execution and the changes that make it; raise ValueError where they are too many."""
+    if not 1 <= len(new.tasks) <= MOST_TASKS:
+        raise ValueError(f"an execution begins with 1 to {MOST_TASKS} tasks")
+    number, time = new_id(directory), directory.time()
+    begun = tuple(task(directory, new, number, position) for position in range(len(new.tasks)))
+    document = {
+        "id": number,
+        "kind": new.kind,
+        "vendor_id": new.vendor_id,
+        "trigger": new.trigger,
+        "parameters": dict(new.parameters),
+        "by": new.by,
+        "started": time,
+        "updated": time,
+        "ended": "",
+        "error": "",
+        "extra_attrs": {},
+    }
+    whole = (
+        Put(execution_key(new.kind, new.vendor_id, number), document, ABSENT, TAKEN),
+        Put(where_key(number), {"kind": new.kind, "vendor_id": new.vendor_id}, ABSENT, TAKEN),
+        Add(counters_key(number), {"active": len(begun), Status.PENDING.value: len(begun)}, ANYHOW),
+        *locked(new.kind, new.vendor_id, number),
+    )
+    return begun, (*whole, *(change for each in begun for change in added(each)))
+
+
+def task(directory: Directory, new: New, execution_id: int, position: int) -> Task:
+    """Return one task of a new execution."""
+    time = directory.time()
+    return Task(
+        id=execution_id + position,
+        execution_id=execution_id,
+        kind=new.kind,
+        vendor_id=new.vendor_id,
+        trigger=new.trigger,
+        status=Status.PENDING,
+        parameters={**new.parameters, **new.tasks[position]},
+        single=len(new.tasks) == 1,
+        created=time,
+        updated=time,
+        due=now(directory),
+    )
+
+
+def wake(directory: Directory, woken: Iterable[Task]) -> None:
+    """Have workers look at tasks; where no message can be sent, they are looked at a little later."""
+    try:
+        for each in woken:
+            directory.queue.send(each.id)
+    except OSError:
+        log_.exception("no worker could be woken; it is tried again within minutes")
+
+
+def _present(found: Execution | None) -> Execution:
+    if found is None:
+        raise OSError("what was stored a moment ago is gone")
+    return found
+
+
+def get(directory: Directory, execution_id: int) -> Execution | None:
+    """Return an execution, or None."""
+    where = directory.table.get(where_key(execution_id))
+    if where is None:
+        return None
+    key = execution_key(where.document["kind"], where.document["vendor_id"], execution_id)
+    found = directory.table.get_many([key, counters_key(execution_id)])
+    return execution_of(found[key], found.get(counters_key(execution_id))) if key in found else None
+
+
+def page(directory: Directory, kind: Kind, vendor_id: int, wanted: Slice = ALL) -> Page[Execution]:
+    """Return a part of the executions of a kind for a vendor, the latest first."""
+    part = directory.table.query(executions_of(kind, vendor_id), replace(wanted, backwards=True))
+    counted = directory.table.get_many(counters_key(each.document["id"]) for each in part.entries)
+    return Page(
+        tuple(execution_of(each, counted.get(counters_key(each.document["id"]))) for each in part.entries), part.more
+    )
+
+
+def tasks(directory: Directory, execution_id: int) -> tuple[Task, ...]:
+    """Return the tasks of an execution in the order in which they were made."""
+    return tuple(map(task_of, every(directory.table, f"tasks/{execution_id}")))
+
+
+def log(directory: Directory, task_id: int) -> str | None:
+    """Return the log of a task, or None where there is no such task."""
+    return job_logs.read(directory, task_id) if find_task(directory, task_id) else None
+
+
+def stop(directory: Directory, execution_id: int) -> bool:
+    """Stop what is not done of an execution; tell whether there is such an execution."""
+    if directory.table.get(where_key(execution_id)) is None:
+        return False
+    for each in tasks(directory, execution_id):
+        stop_task(directory, each.id)
+    return True
+
+
+def stop_task(directory: Directory, task_id: int) -> bool:
+    """Stop a task: at once, or at its worker's next look; tell whether there is such a task."""
+    while True:
+        found = find_task(directory, task_id)
+        if found is None or not found.active or found.stop:
+            return found is not None
+        if found.status is Status.RUNNING and found.until > now(directory):
+            asked = Put(found.key, {**found.document(), "stop": True}, If(etag=found.etag), "the task changed")
+            with suppress(RefusedError):
+                directory.table.commit(asked)
+        else:
+            move(directory, found, Event.STOP, found)
+
+
+def retry(directory: Directory, task_id: int) -> bool:
+    """Have a task tried again that failed too often; tell whether there is one.
+
+    Raise RegistryError (409) where another execution of a kind that is alone runs by now.
+    """
+    found = find_task(directory, task_id)
+    if found is None or found.status is not Status.ERROR:
+        return False
+    again = replace(found, failures=0, error="", ended="", stop=False, due=now(directory))
+    try:
+        moved = move(directory, found, Event.RETRY, again)
+    except RefusedError as error:
+        raise RegistryError(ErrorCode.DENIED, RUNS_ALREADY, status=409) from error
+    if moved:
+        wake(directory, [moved])
+    return moved is not None
+
+
+def dead(directory: Directory) -> tuple[Task, ...]:
+    """Return the tasks that failed too often, the oldest first."""
+    found = (find_task(directory, int(record.key.sort)) for record in every(directory.table, DEAD))
+    return tuple(task for task in found if task)
+
+
+def drop_old(directory: Directory, kind: Kind, vendor_id: int) -> None:
+    """Drop executions that have ended, but the latest of them; safe at any time, and twice."""
+    old = Slice(limit=_DROPPED_TOGETHER, backwards=True, skip=KINDS[kind].kept)
+    for record in directory.table.query(executions_of(kind, vendor_id), old).entries:
+        if record.document["ended"]:
+            _drop(directory, record)
+
+
+def _drop(directory: Directory, record: Record) -> None:
+    """Drop an execution: what leads to its parts goes last, so that none is left after a crash."""
+    number = record.document["id"]
+    for each in tasks(directory, number):
+        job_logs.delete(directory, each.id)
+        gone = (each.key, pointer_key(each.id), dead_key(each.id))
+        directory.table.commit(*map(Delete, gone))
+    directory.table.commit(*map(Delete, (record.key, where_key(number), counters_key(number))))
