@@ -1,7 +1,7 @@
 """What must hold before content changes, besides the caller's rights: the project is there, and changes are allowed.
 
 A token is good for its whole life, so a project may be deleted, or the registry be made read-only, after it was
-issued. Two reads of the directory tell, and only where something is pushed or deleted: a pull asks nobody.
+issued. The directory tells, and only where something is pushed or deleted: a pull asks nobody.
 
 Invariant: a token changes nothing in a project that is younger: it was issued for an earlier one of that name.
 """
@@ -40,5 +40,5 @@ def _is_younger(project: Project, issued: int) -> bool:
 
 def check_not_read_only(services: Services) -> None:
     """Raise DENIED where an administrator forbade all changes."""
-    if configuration.read(services.directory).get("read_only"):
+    if configuration.recent(services.directory).get("read_only"):
         raise RegistryError(ErrorCode.DENIED, READ_ONLY)

@@ -13,11 +13,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
-from chalicelib.api import passwords
+from chalicelib.api import indexing, passwords
 from chalicelib.api.http import Request
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.policy import access, grants, people
 from chalicelib.policy.access import Standing
+from chalicelib.policy.audit import LONGEST_NAME, Event
 from chalicelib.policy.configuration import DEFAULTS
 from chalicelib.policy.grants import ANONYMOUS, Kind, Principal
 from chalicelib.policy.rbac import Permission, Role
@@ -84,10 +85,19 @@ def log_in(services: Services, request: Request, name: str, password: str) -> Pr
     with passwords.PLACES.place(network(request.source)):
         found = account(services, request, name, password)
     if found is None:
-        logins.failed(directory, name, request.source, _mark(services, password))
+        _failed(services, request, name, password)
         raise RegistryError(ErrorCode.UNAUTHORIZED, _WRONG)
     logins.succeeded(directory, name, request.source)
     return found
+
+
+def _failed(services: Services, request: Request, name: str, password: str) -> None:
+    """Record a failed login, with its entry in the audit log: one that was tried before makes neither."""
+    event = Event(
+        name[:LONGEST_NAME], name[:LONGEST_NAME], "user", "login", f"from {request.source}", succeeded=False
+    )
+    audited = indexing.carrying(services, event)
+    logins.failed(audited.directory, name, request.source, _mark(services, password))
 
 
 def _check_wait(services: Services, request: Request, name: str) -> None:
@@ -101,7 +111,7 @@ def check_own_password(services: Services, request: Request, user: User, passwor
     """Raise DENIED where this is not the password of the user who asks: guesses are slowed as at the login."""
     _check_wait(services, request, user.name)
     if not is_password(services, user, password):
-        logins.failed(services.directory, user.name, request.source, _mark(services, password))
+        _failed(services, request, user.name, password)
         raise RegistryError(ErrorCode.DENIED, "the old password is wrong")
 
 
@@ -185,13 +195,13 @@ def _find_robot(services: Services, name: str) -> Robot | None:
 
 def robot_prefix(services: Services) -> str:
     """Return what the names of robot accounts begin with."""
-    changed = configuration.read(services.directory)
+    changed = configuration.recent(services.directory)
     return str(changed.get("robot_name_prefix", DEFAULTS["robot_name_prefix"]))
 
 
 def token_seconds(services: Services, principal: Principal = ANONYMOUS) -> int:
     """Return how long new tokens are good for: not longer than whom they are issued to."""
-    minutes = configuration.read(services.directory).get("token_expiration", DEFAULTS["token_expiration"])
+    minutes = configuration.recent(services.directory).get("token_expiration", DEFAULTS["token_expiration"])
     left = principal.expires - int(services.now().timestamp()) if principal.expires else int(minutes) * 60
     return max(1, min(int(minutes) * 60, left))
 
@@ -233,7 +243,7 @@ def _prolong(services: Services, secret: str, session: Session) -> None:
 
 def session_seconds(services: Services) -> int:
     """Return how long a session lasts without a request."""
-    minutes = configuration.read(services.directory).get("session_timeout", DEFAULTS["session_timeout"])
+    minutes = configuration.recent(services.directory).get("session_timeout", DEFAULTS["session_timeout"])
     return int(minutes) * 60
 
 

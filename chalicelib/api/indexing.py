@@ -1,18 +1,25 @@
 """Telling the artifact index and the audit log what a request did.
 
-Invariant: nothing here fails a request. S3 has committed already, and `jobs.reindex` repairs what the index missed.
+Invariants:
+* What is told after a change of S3 fails no request. S3 has committed already, and `jobs.reindex` repairs what the
+  index missed.
+* A change of the table alone takes its audit entry along (`carrying`): it is there exactly if the change is.
+* Every event is a line of the process's log too (`AUDIT`), in which CloudWatch finds it.
 """
 
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import partial
 
+from chalicelib.api.telemetry import AUDIT
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag
+from chalicelib.policy.audit import Event, Rules
 from chalicelib.services import Services
-from chalicelib.store.directory import audit, projects
-from chalicelib.store.directory.audit import Event
+from chalicelib.store.directory import audit, configuration, projects
 from chalicelib.store.index import events
 
 log = logging.getLogger(__name__)
@@ -50,9 +57,27 @@ def retagged(services: Services, project_id: int, repository: Repository, tag: T
 def audited(services: Services, event: Event) -> None:
     """Write into the audit log."""
     try:
-        audit.log(services.directory, [event])
+        audit.log(services.directory, event)
+        tell(services, event)
     except Exception:
         log.exception("the audit log lacks %s", event)
+
+
+def carrying(services: Services, event: Event) -> Services:
+    """Return services of which the next change of the table writes the event too."""
+    tables = (services.directory.table, services.index.table)
+    directory, index = audit.carried(services.directory, tables, event, partial(tell, services, event))
+    return replace(
+        services,
+        directory=replace(services.directory, table=directory),
+        index=replace(services.index, table=index),
+    )
+
+
+def tell(services: Services, event: Event) -> None:
+    """Write the line of an event that is in the audit log."""
+    if Rules.of(configuration.recent(services.directory)).want(event.type):
+        AUDIT.info(event.type, extra={"audit": asdict(event)})
 
 
 def artifact_audited(

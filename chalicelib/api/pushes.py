@@ -7,7 +7,10 @@ Invariants: those of `registry`, whose table names them, and
 Specification: OCI Distribution 1.1, end-4 to end-7, end-9 to end-11, end-13 and end-14.
 """
 
-from chalicelib.api import auth, indexing
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chalicelib.api import auth, guard, indexing
 from chalicelib.api.endpoints import Call
 from chalicelib.api.http import Request, Response
 from chalicelib.api.registry import reference_of
@@ -44,10 +47,8 @@ def put_manifest(call: Call) -> Response:
     extra = _extra_tags(call.request) if isinstance(reference, Digest) else ()
     tags = (reference,) if isinstance(reference, Tag) else extra
     manifests.put(call.services.content, call.repository, manifest, digest, tags)
-    indexing.pushed(call.services, call.project_id, call.repository, manifest, digest, tags)
-    indexing.artifact_audited(
-        call.services, call.grant.principal.name, "create", call.project_id, call.repository, reference
-    )
+    with _audited(call, "create", reference):
+        indexing.pushed(call.services, call.project_id, call.repository, manifest, digest, tags)
     headers = {
         "Location": f"/v2/{call.repository}/manifests/{digest}",
         "Docker-Content-Digest": str(digest),
@@ -81,11 +82,27 @@ def delete_manifest(call: Call) -> Response:
         manifests.delete_tag(call.services.content, call.repository, reference)
     else:
         manifests.delete(call.services.content, call.repository, reference)
-    indexing.deleted(call.services, call.project_id, call.repository, reference)
-    indexing.artifact_audited(
-        call.services, call.grant.principal.name, "delete", call.project_id, call.repository, reference
-    )
+    with _audited(call, "delete", reference):
+        indexing.deleted(call.services, call.project_id, call.repository, reference)
     return Response(202)
+
+
+@contextmanager
+def _audited(call: Call, operation: str, reference: Tag | Digest) -> Iterator[None]:
+    """Write into the audit log beside what is done meanwhile: an entry takes no time of its own."""
+    told = call.services.content.pool.submit(
+        indexing.artifact_audited,
+        call.services,
+        call.grant.principal.name,
+        operation,
+        call.project_id,
+        call.repository,
+        reference,
+    )
+    try:
+        yield
+    finally:
+        told.result()
 
 
 def post_upload(call: Call) -> Response:
@@ -118,6 +135,7 @@ def _mount(call: Call, digest: Digest) -> bool:
 
 def patch_upload(call: Call) -> Response:
     """Add a chunk (end-5)."""
+    guard.check_not_read_only(call.services)
     ticket = auth.check_upload(call.services, call.request, call.repository, call.argument)
     session = sessions.load(call.services.content, ticket.id, Event.CHUNK)
     chunk = _chunk(call, ticket, session)
@@ -127,6 +145,7 @@ def patch_upload(call: Call) -> Response:
 
 def put_upload(call: Call) -> Response:
     """End an upload: from here on the repository holds the blob (end-6)."""
+    guard.check_not_read_only(call.services)
     ticket = auth.check_upload(call.services, call.request, call.repository, call.argument)
     text = call.request.parameter("digest")
     if not text:
@@ -160,6 +179,7 @@ def get_upload(call: Call) -> Response:
 
 def delete_upload(call: Call) -> Response:
     """Cancel an upload (end-14)."""
+    guard.check_not_read_only(call.services)
     ticket = auth.check_upload(call.services, call.request, call.repository, call.argument)
     sessions.cancel(call.services.content, sessions.load(call.services.content, ticket.id, Event.CANCEL))
     return Response(204)

@@ -30,6 +30,8 @@ from chalicelib.oci.errors import RegistryError
 from chalicelib.policy.grants import Action, Kind
 
 NAMESPACE = "Roadstead"
+# Where each event of the audit log is told: a line with a member `audit`.
+AUDIT = logging.getLogger("roadstead.audit")
 # fmt: off
 METRICS: Mapping[str, str] = {
     "Requests":     "Count",
@@ -212,13 +214,19 @@ class JsonFormatter(logging.Formatter):
             "traceback": harmless(trace)[-_LONGEST_TRACEBACK:],
             "lambda_id": getattr(record, "aws_request_id", ""),
         }
-        text = {name: _encodable(value) for name, value in fields.items() if value}
+        text: dict[str, Any] = {name: _encodable(value) for name, value in fields.items() if value}
+        if audit := getattr(record, "audit", None):
+            text["audit"] = {name: _plain(value) for name, value in audit.items()}
         return orjson.dumps(text).decode() + self._end
 
 
 def harmless(text: str) -> str:
     """Return a text without queries, credentials, tokens and keys, as far as they look like such."""
     return _SECRETS.sub(_HIDDEN, text)
+
+
+def _plain(value: object) -> object:
+    return _encodable(value)[:_LONGEST_TEXT] if isinstance(value, str) else value
 
 
 def _encodable(text: str) -> str:
@@ -231,3 +239,4 @@ def format_logs(names: Iterable[str] = ("",)) -> None:
         for handler in logging.getLogger(name).handlers:
             # Lambda's own handler ends no line, as those of the standard library do.
             handler.setFormatter(JsonFormatter("" if isinstance(handler, logging.StreamHandler) else "\n"))
+    AUDIT.setLevel(logging.INFO)

@@ -193,8 +193,19 @@ def test_a_token_that_outlives_its_project_pushes_nothing(world: World) -> None:
 
 def test_a_read_only_registry_takes_no_change_and_can_be_opened_again(world: World) -> None:
     token = world.token(world.admin, f"repository:{PRIVATE}/app:pull,push,delete")
+    begun = world.registry("POST", f"/v2/{PRIVATE}/app/blobs/uploads/", who=token).headers["Location"]
     assert world.api("PUT", "/configurations", {"read_only": True}).status == 200
 
+    # The URL of an upload is good for itself, and the registry read-only all the same.
+    digest = Digest.of(b"late")
+    for method, url in (("PATCH", begun), ("PUT", f"{begun}&digest={digest}"), ("DELETE", begun)):
+        answer = world.registry(method, url, b"late", who=token)
+        assert answer.status == 403
+        assert messages(answer) == "The system is in read only mode. Any modification is prohibited."
+        assert b"DENIED" in answer.body
+    assert world.registry("GET", begun, who=token).status == 204
+    assert world.registry("GET", "/service/token").status == 200
+    assert log_in(world, "guest", PASSWORD).status == 200
     assert world.registry("POST", f"/v2/{PRIVATE}/app/blobs/uploads/", who=token).status == 403
     assert world.registry("DELETE", f"/v2/{PRIVATE}/app/manifests/v1", who=token).status == 403
     assert world.registry("GET", f"/v2/{PRIVATE}/app/manifests/v1", who=token).status == 200

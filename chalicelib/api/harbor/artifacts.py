@@ -39,8 +39,12 @@ def delete_artifact(call: HarborCall) -> Response:
     """Delete an artifact with its tags, its accessories, and children that nothing else needs."""
     found = located(call)
     belongings.delete(call.services, found)
-    call.log("artifact", "delete", f"{found.home.repository}@{found.artifact.digest}")
+    call.log("artifact", "delete", _resource(found))
     return done()
+
+
+def _resource(found: Located) -> str:
+    return f"{found.home.repository}@{found.artifact.digest}"
 
 
 def copy_artifact(call: HarborCall) -> Response:
@@ -84,8 +88,9 @@ def add_label(call: HarborCall) -> Response:
     label = known_labels.by_id(call.services.directory, number)
     if label is None or label.project_id not in (0, call.project.id):
         raise not_found(f"label {number}")
+    audited = call.auditing("artifact-label", "create", _resource(found), label.name)
     try:
-        added = labels.add(call.services.index, found.home, found.artifact.digest, number)
+        added = labels.add(audited.index, found.home, found.artifact.digest, number)
     except LookupError as error:
         raise not_found(f"artifact {found.artifact.digest}") from error
     if not added:
@@ -96,8 +101,9 @@ def add_label(call: HarborCall) -> Response:
 def remove_label(call: HarborCall) -> Response:
     """Take a label off an artifact."""
     found, number = located(call), call.number("label_id")
+    audited = call.auditing("artifact-label", "delete", _resource(found), f"label {number}")
     try:
-        removed = labels.remove(call.services.index, found.home, found.artifact.digest, number)
+        removed = labels.remove(audited.index, found.home, found.artifact.digest, number)
     except LookupError as error:
         raise not_found(f"artifact {found.artifact.digest}") from error
     if not removed:

@@ -17,10 +17,10 @@ import orjson
 from chalicelib.api import indexing
 from chalicelib.api.harbor.errors import JSON, HarborCode, HarborError, bad_request
 from chalicelib.api.http import Request, Response
+from chalicelib.policy.audit import Event
 from chalicelib.policy.grants import Principal
 from chalicelib.policy.rbac import Permission
 from chalicelib.services import Services
-from chalicelib.store.directory.audit import Event
 from chalicelib.store.directory.projects import Project
 
 PREFIX = "/api/v2.0"
@@ -102,10 +102,16 @@ class HarborCall:
         return document
 
     def log(self, resource_type: str, operation: str, resource: str, description: str = "") -> None:
-        """Write an audit event about what this call did, which is done whether that succeeds or not."""
+        """Write an audit event about what this call did in S3, which is done whether that succeeds or not."""
+        indexing.audited(self.services, self._event(resource_type, operation, resource, description))
+
+    def auditing(self, resource_type: str, operation: str, resource: str, description: str = "") -> Services:
+        """Return services of which the next change of the table, which this call is about, writes its event too."""
+        return indexing.carrying(self.services, self._event(resource_type, operation, resource, description))
+
+    def _event(self, resource_type: str, operation: str, resource: str, description: str) -> Event:
         project_id = self.in_project.id if self.in_project else 0
-        event = Event(self.principal.name, resource, resource_type, operation, description, True, project_id)
-        indexing.audited(self.services, event)
+        return Event(self.principal.name, resource, resource_type, operation, description, True, project_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, n
 from chalicelib.api.http import Response
 from chalicelib.policy.grants import ANONYMOUS
 from chalicelib.policy.rbac import Permission
+from chalicelib.services import Services
 from chalicelib.store.directory import SYSTEM, labels, projects
 from chalicelib.store.directory.labels import Label
 
@@ -103,8 +104,8 @@ def create_label(call: HarborCall) -> Response:
     project_id = _scope(typed(body, "scope", str, ""), str(typed(body, "project_id", int, 0)))
     _check(call, project_id, "create")
     name, description, color = _fields(body, "", "", "")
-    label = labels.create(call.services.directory, project_id, name, description, color)
-    _log(call, label, "create")
+    audited = _auditing(call, project_id, "create", name)
+    label = labels.create(audited.directory, project_id, name, description, color)
     return created(call, label.id)
 
 
@@ -120,9 +121,9 @@ def _fields(body: dict[str, Any], name: str, description: str, color: str) -> tu
     return name, description, color
 
 
-def _log(call: HarborCall, label: Label, operation: str) -> None:
-    project = projects.by_id(call.services.directory, label.project_id) if label.project_id else None
-    replace(call, in_project=project).log("label", operation, label.name)
+def _auditing(call: HarborCall, project_id: int, operation: str, name: str) -> Services:
+    project = projects.by_id(call.services.directory, project_id) if project_id else None
+    return replace(call, in_project=project).auditing("label", operation, name)
 
 
 def _label(call: HarborCall, action: str) -> Label:
@@ -142,16 +143,15 @@ def update_label(call: HarborCall) -> Response:
     """Change a label's name, description or colour."""
     label = _label(call, "update")
     name, description, color = _fields(call.body(), label.name, label.description, label.color)
-    labels.update(call.services.directory, replace(label, name=name, description=description, color=color))
-    _log(call, label, "update")
+    audited = _auditing(call, label.project_id, "update", label.name)
+    labels.update(audited.directory, replace(label, name=name, description=description, color=color))
     return done()
 
 
 def delete_label(call: HarborCall) -> Response:
     """Delete a label; artifacts lose it."""
     label = _label(call, "delete")
-    labels.delete(call.services.directory, label)
-    _log(call, label, "delete")
+    labels.delete(_auditing(call, label.project_id, "delete", label.name).directory, label)
     return done()
 
 

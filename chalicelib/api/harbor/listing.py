@@ -13,6 +13,7 @@ Invariants:
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -22,6 +23,7 @@ import orjson
 from chalicelib.api.harbor.calls import HarborCall, identifier
 from chalicelib.api.harbor.errors import JSON, bad_request
 from chalicelib.api.http import Request, Response
+from chalicelib.store.index import written
 from chalicelib.store.table import Slice
 
 LARGEST_PAGE = 100
@@ -31,6 +33,7 @@ _LONGEST_QUERY = 4096
 _MOST_CONDITIONS, _MOST_ORDERS = 16, 8
 # A comma between brackets separates nothing; a bracket without its other half is a character like others.
 _PIECE = re.compile(r"[\[({][^\[\](){}]*[\])}]|,|[^,\[({]+|[\[({]")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 # As many digits as ids have, and the sizes of all there is.
 _WHOLE = re.compile(r"-?[0-9]{1,30}", re.ASCII)
 
@@ -138,8 +141,8 @@ def _matcher(value: str) -> Matcher:
     if first == "~":
         part = value[1:].lower()
         return lambda field: part in _text(field).lower()
-    if first + last == "[]":
-        low, _, high = (bound.strip("\"' ") for bound in inner.partition("~"))
+    if found := bounds(value):
+        low, high = found
         return lambda field: (not low or _in_order(low, field)) and (not high or _in_order(field, high))
     if first + last == "{}":
         choices = _words(inner)
@@ -149,6 +152,25 @@ def _matcher(value: str) -> Matcher:
         return lambda field: wanted <= set(map(_text, field if isinstance(field, list | tuple) else [field]))
     exact = value.strip("\"'")
     return lambda field: _text(field) == exact
+
+
+def bounds(value: str) -> tuple[str, str] | None:
+    """Return the ends of a range, "" for none, times as they are stored; None where it is no range."""
+    if value[:1] + value[1:][-1:] != "[]":
+        return None
+    low, _, high = (bound.strip("\"' ") for bound in value[1:-1].partition("~"))
+    return _time(low), _time(high)
+
+
+def _time(text: str) -> str:
+    """Return a time as it is stored, and any other text as it is."""
+    if not _DATE.match(text):
+        return text
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text.replace(" ", "T")
+    return written(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def _words(text: str) -> set[str]:

@@ -4,6 +4,7 @@ Invariant: nobody changes or removes the own membership, as in Harbor: a project
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from chalicelib.api.harbor import listing
@@ -56,8 +57,8 @@ def add_member(call: HarborCall) -> Response:
         raise bad_request("name either member_user or member_group")
     who = _user(call, user) if user else _group(call, group)
     project = call.project
-    member = members.add(call.services.directory, project.id, project.entry.record.key, who, role)
-    call.log("member", "create", who.name, f"role {_NAMES[role]}")
+    audited = call.auditing("member", "create", who.name, f"role {_NAMES[role]}")
+    member = members.add(audited.directory, project.id, project.entry.record.key, who, role)
     return created(call, member.id)
 
 
@@ -93,7 +94,9 @@ def _named_group(call: HarborCall, given: Mapping[str, Any]) -> Group:
     if not (dn if kind == LDAP else name):
         raise bad_request("name the group: id, group_name with group_type, or ldap_group_dn")
     found = groups.find(call.services.directory, name, kind, dn)
-    return found or groups.create(call.services.directory, *_checked_group(name or dn, kind, dn))
+    checked = _checked_group(name or dn, kind, dn)
+    audited = replace(call, in_project=None).auditing("user-group", "create", checked[0])
+    return found or groups.create(audited.directory, *checked)
 
 
 def _checked_group(name: str, kind: int, dn: str) -> tuple[str, int, str]:
@@ -120,8 +123,8 @@ def update_member(call: HarborCall) -> Response:
     """Give a member another role."""
     member, role = _member(call), _role(call.body())
     _check_other(call, member)
-    members.set_role(call.services.directory, member, role)
-    call.log("member", "update", member.who.name, f"role {_NAMES[role]}")
+    audited = call.auditing("member", "update", member.who.name, f"role {_NAMES[role]}")
+    members.set_role(audited.directory, member, role)
     return done()
 
 
@@ -129,8 +132,7 @@ def remove_member(call: HarborCall) -> Response:
     """Remove a member."""
     member = _member(call)
     _check_other(call, member)
-    members.remove(call.services.directory, member)
-    call.log("member", "delete", member.who.name)
+    members.remove(call.auditing("member", "delete", member.who.name).directory, member)
     return done()
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from chalicelib.api import identity
+from chalicelib.api import identity, indexing
 from chalicelib.api.harbor import listing
 from chalicelib.api.harbor.calls import (
     OPEN,
@@ -33,13 +33,15 @@ from chalicelib.api.tokens import LEEWAY
 from chalicelib.oci.pages import PageRequest
 from chalicelib.policy import projects as rules
 from chalicelib.policy import rbac
+from chalicelib.policy.audit import Event
 from chalicelib.policy.grants import Kind
 from chalicelib.policy.rbac import Permission, Role
 from chalicelib.store import manifests, remains
-from chalicelib.store.directory import configuration, members, projects, users
+from chalicelib.store.directory import audit, configuration, members, projects, users
 from chalicelib.store.directory.members import Who
 from chalicelib.store.directory.projects import NewProject, Project, Reservation
 from chalicelib.store.index import repositories
+from chalicelib.store.table import Change
 
 _CREATE = Permission("project", "create")
 _DENIED = "you may not create projects: ask an administrator"
@@ -148,8 +150,16 @@ def create_project(call: HarborCall) -> Response:
     new = _new_project(call, name, body)
     _check_name_is_free(call, name)
     owner = Who(members.Kind.USER, new.owner_id, new.owner_name)
-    project = projects.create(call.services.directory, new, members.founding(owner))
-    replace(call, in_project=project).log("project", "create", name)
+    directory, founding = call.services.directory, members.founding(owner)
+
+    def event(number: int) -> Event:
+        return Event(call.principal.name, name, "project", "create", project_id=number)
+
+    def founded(number: int, name: str) -> tuple[Change, ...]:
+        return (*founding(number, name), *audit.changes(directory, event(number)))
+
+    project = projects.create(directory, new, founded)
+    indexing.tell(call.services, event(project.id))
     return created(call, project.id, name=name)
 
 
@@ -233,8 +243,7 @@ def update_project(call: HarborCall) -> Response:
     if not call.principal.administrator:
         limit = project.storage_limit
     changed = replace(project, metadata=metadata, allowlist=allowlist, storage_limit=limit)
-    projects.update(call.services.directory, changed)
-    call.log("project", "update", project.name)
+    projects.update(call.auditing("project", "update", project.name).directory, changed)
     return done()
 
 
@@ -245,10 +254,10 @@ def delete_project(call: HarborCall) -> Response:
         raise HarborError(HarborCode.PRECONDITION, reason)
     empty = repositories.none_in(call.services.index, call.project.id)
     reserved = Reservation(_maker(call), identity.token_seconds(call.services) + LEEWAY)
-    projects.delete(call.services.directory, call.project, empty, reserved)
+    audited = call.auditing("project", "delete", call.project.name)
+    projects.delete(audited.directory, call.project, empty, reserved)
     members.clear(call.services.directory, call.project.id)
     remains.remove(call.services.content, call.project.name)
-    call.log("project", "delete", call.project.name)
     return done()
 
 
@@ -334,8 +343,8 @@ def _one_metadata(call: HarborCall) -> tuple[str, str]:
 
 
 def _with_metadata(call: HarborCall, metadata: Mapping[str, str]) -> Response:
-    projects.update(call.services.directory, replace(call.project, metadata=metadata))
-    call.log("project", "update", call.project.name)
+    audited = call.auditing("project", "update", call.project.name)
+    projects.update(audited.directory, replace(call.project, metadata=metadata))
     return done()
 
 

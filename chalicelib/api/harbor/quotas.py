@@ -74,8 +74,8 @@ def update_quota(call: HarborCall) -> Response:
         limit = rules.parse_storage_limit(limit)
     except ValueError as error:
         raise bad_request(str(error)) from error
-    projects.update(call.services.directory, replace(project, storage_limit=limit))
-    replace(call, in_project=project).log("quota", "update", project.name, f"{limit} bytes")
+    audited = replace(call, in_project=project).auditing("quota", "update", project.name, f"{limit} bytes")
+    projects.update(audited.directory, replace(project, storage_limit=limit))
     return done()
 
 

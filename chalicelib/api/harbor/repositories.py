@@ -99,8 +99,8 @@ def update_repository(call: HarborCall) -> Response:
     description = typed(call.body(), "description", str, home.description)
     if len(description.encode(errors="replace")) > _LONGEST_DESCRIPTION:
         raise bad_request(f"a description has at most {_LONGEST_DESCRIPTION} bytes")
-    in_same(call.services.index, home, repositories.describe, description)
-    call.log("repository", "update", home.repository.name)
+    audited = call.auditing("repository", "update", home.repository.name)
+    in_same(audited.index, home, repositories.describe, description)
     return done()
 
 

@@ -106,13 +106,10 @@ def create_robot(call: HarborCall) -> Response:
     _check_permissions(call, level, permissions, project)
     scope = _named_projects(call, permissions, {})
     secret = _secret(body)
-    robot = robots.create(
-        call.services.directory,
-        _new_robot(call, body, (permissions, scope), secret, project),
-        project.entry.record.key if project else None,
-    )
-    name = full_name(robot, project, _prefix(call))
-    replace(call, in_project=project).log("robot", "create", name)
+    new = _new_robot(call, body, (permissions, scope), secret, project)
+    name = rules.full_name(_prefix(call), level, project.name if project else "", new.name)
+    audited = replace(call, in_project=project).auditing("robot", "create", name)
+    robot = robots.create(audited.directory, new, project.entry.record.key if project else None)
     document = {
         "id": robot.id,
         "name": name,
@@ -293,8 +290,8 @@ def update_robot(call: HarborCall) -> Response:
         permissions=permissions,
         projects=scope,
     )
-    robots.update(call.services.directory, changed)
-    replace(call, in_project=project).log("robot", "update", full_name(robot, project, _prefix(call)))
+    audited = replace(call, in_project=project).auditing("robot", "update", full_name(robot, project, _prefix(call)))
+    robots.update(audited.directory, changed)
     return done()
 
 
@@ -327,16 +324,19 @@ def refresh_secret(call: HarborCall) -> Response:
     robot, project = _robot(call, "update")
     given = typed(call.body(), "secret", str, "")
     secret = _checked_secret(given) if given else passwords.new_secret()
-    robots.update(call.services.directory, replace(robot, secret=_hashed(secret, chosen=bool(given))))
-    replace(call, in_project=project).log("robot", "update", full_name(robot, project, _prefix(call)), "secret")
+    name, changed = (
+        full_name(robot, project, _prefix(call)),
+        replace(robot, secret=_hashed(secret, chosen=bool(given))),
+    )
+    robots.update(replace(call, in_project=project).auditing("robot", "update", name, "secret").directory, changed)
     return answer({"secret": "" if given else secret})
 
 
 def delete_robot(call: HarborCall) -> Response:
     """Delete a robot account."""
     robot, project = _robot(call, "delete")
-    robots.delete(call.services.directory, robot)
-    replace(call, in_project=project).log("robot", "delete", full_name(robot, project, _prefix(call)))
+    name = full_name(robot, project, _prefix(call))
+    robots.delete(replace(call, in_project=project).auditing("robot", "delete", name).directory, robot)
     return done()
 
 

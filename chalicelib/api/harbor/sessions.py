@@ -22,8 +22,8 @@ def log_in(call: HarborCall) -> Response:
     seconds = identity.session_seconds(call.services)
     if before := identity.session_secret(call.request):
         sessions.end(call.services.directory, before)
-    secret = identity.begin_session(call.services, principal, seconds)
-    replace(call, principal=principal).log("user", "login", principal.name)
+    audited = replace(call, principal=principal).auditing("user", "login", principal.name)
+    secret = identity.begin_session(audited, principal, seconds)
     headers = {
         "Set-Cookie": _cookie(call, secret),
         identity.CSRF_HEADER.title(): identity.csrf_token(call.services, secret),
@@ -50,8 +50,8 @@ def log_out(call: HarborCall) -> Response:
     """End the session."""
     secret = identity.session_secret(call.request)
     if secret:
-        sessions.end(call.services.directory, secret)
-        call.log("user", "logout", call.principal.name)
+        audited = call.auditing("user", "logout", call.principal.name)
+        sessions.end(audited.directory if call.principal.id else call.services.directory, secret)
     return Response(200, {"Set-Cookie": f"{_cookie(call, '')}; Max-Age=0", "Content-Length": "0"})
 
 

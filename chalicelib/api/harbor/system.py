@@ -118,8 +118,8 @@ def set_configuration(call: HarborCall) -> Response:
     fixed = [name for name in changed if not rules.editable(name, users=others)]
     if fixed:
         raise HarborError(HarborCode.FORBIDDEN, f"{', '.join(fixed)} can be changed only while there are no users")
-    configuration.change(call.services.directory, changes)
-    call.log("configuration", "update", ", ".join(sorted(changes)))
+    audited = call.auditing("configuration", "update", ", ".join(sorted(changes)))
+    configuration.change(audited.directory, changes)
     return done()
 
 

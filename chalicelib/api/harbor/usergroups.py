@@ -52,8 +52,7 @@ def create_group(call: HarborCall) -> Response:
         people.check_group(name, kind, dn)
     except ValueError as error:
         raise bad_request(str(error)) from error
-    group = groups.create(call.services.directory, name, kind, dn)
-    call.log("user-group", "create", name)
+    group = groups.create(call.auditing("user-group", "create", name).directory, name, kind, dn)
     return created(call, group.id)
 
 
@@ -76,17 +75,15 @@ def update_group(call: HarborCall) -> Response:
         people.check_group(name, group.type, group.dn)
     except ValueError as error:
         raise bad_request(str(error)) from error
-    groups.rename(call.services.directory, group, name)
-    call.log("user-group", "update", name)
+    groups.rename(call.auditing("user-group", "update", name).directory, group, name)
     return done()
 
 
 def delete_group(call: HarborCall) -> Response:
     """Delete a group with all its memberships."""
     group = _group(call)
-    groups.delete(call.services.directory, group)
+    groups.delete(call.auditing("user-group", "delete", group.name).directory, group)
     members.forget(call.services.directory, members.key_of(members.Kind.GROUP, group.id))
-    call.log("user-group", "delete", group.name)
     return done()
 
 

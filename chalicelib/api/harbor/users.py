@@ -86,8 +86,7 @@ def create_user(call: HarborCall) -> Response:
         new = NewUser(name, passwords.hash_password(password), *_profile(body))
     except ValueError as error:
         raise bad_request(str(error)) from error
-    user = users.create(call.services.directory, new)
-    call.log("user", "create", name)
+    user = users.create(call.auditing("user", "create", name).directory, new)
     return created(call, user.id)
 
 
@@ -184,8 +183,8 @@ def update_user(call: HarborCall) -> Response:
         email, realname, comment = _profile({**before, **given})
     except ValueError as error:
         raise bad_request(str(error)) from error
-    users.update(call.services.directory, replace(user, email=email, realname=realname, comment=comment))
-    call.log("user", "update", user.name, "profile")
+    changed = replace(user, email=email, realname=realname, comment=comment)
+    users.update(call.auditing("user", "update", user.name, "profile").directory, changed)
     return done()
 
 
@@ -198,9 +197,8 @@ def delete_user(call: HarborCall) -> Response:
     _check_rank(call, user)
     if user.id in (ADMINISTRATOR_ID, call.principal.id if call.principal.kind is Kind.USER else 0):
         raise HarborError(HarborCode.FORBIDDEN, "neither the administrator nor oneself can be deleted")
-    users.delete(call.services.directory, user)
+    users.delete(call.auditing("user", "delete", user.name).directory, user)
     members.forget(call.services.directory, members.key_of(members.Kind.USER, user.id))
-    call.log("user", "delete", user.name)
     return done()
 
 
@@ -213,8 +211,8 @@ def set_administrator(call: HarborCall) -> Response:
         raise bad_request("sysadmin_flag is missing")
     if user.id == ADMINISTRATOR_ID and not flag:
         raise HarborError(HarborCode.FORBIDDEN, "the administrator stays one: nobody could undo this")
-    users.update(call.services.directory, replace(user, administrator=flag))
-    call.log("user", "update", user.name, "administrator" if flag else "no administrator")
+    audited = call.auditing("user", "update", user.name, "administrator" if flag else "no administrator")
+    users.update(audited.directory, replace(user, administrator=flag))
     return done()
 
 
@@ -233,8 +231,8 @@ def set_password(call: HarborCall) -> Response:
         raise bad_request(str(error)) from error
     if identity.is_password(call.services, user, new):
         raise bad_request("the new password is the old one")
-    users.update(call.services.directory, replace(user, password=passwords.hash_password(new)))
-    call.log("user", "update", user.name, "password")
+    changed = replace(user, password=passwords.hash_password(new))
+    users.update(call.auditing("user", "update", user.name, "password").directory, changed)
     return done()
 
 
@@ -248,8 +246,8 @@ def set_cli_secret(call: HarborCall) -> Response:
         people.check_password(secret)
     except ValueError as error:
         raise bad_request(str(error)) from error
-    users.update(call.services.directory, replace(user, cli_secret=passwords.hash_password(secret)))
-    call.log("user", "update", user.name, "secret of the command line")
+    changed = replace(user, cli_secret=passwords.hash_password(secret))
+    users.update(call.auditing("user", "update", user.name, "secret of the command line").directory, changed)
     return done()
 
 

@@ -15,8 +15,10 @@ emails/                <address>             {id}: no two users share an address
 public/                <name>                {id}: the projects that everybody may see       projects
 deleted/               <name>                {maker, until}: whose a free name is; expires   projects
 configuration/         values                the settings that differ from their defaults    configuration
-audit/<project id>     <time>.<id>           an event of a project                           audit
-audit/                 <time>.<id>           every event, system and projects together       audit
+audit/<project id>     <time>.<id>.<chance>  an event of a project                           audit
+audit/                 <time>.<id>.<chance>  every event, system and projects together       audit
+count/audit/<project>  count                 {after, entries}: events counted so far         audit
+forward/               <time>.<id>.<chance>  an event that is yet to be sent; expires        audit
 sessions/              <hash>                a portal session; expires                       sessions
 logins/                <account or source>   failed logins; expires                          logins
 foundation/            laid                  the first project was made                      foundation
@@ -44,10 +46,10 @@ Invariants:
 * Every condition has a name, in words that can be shown to whoever lost.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chalicelib.store.queue import MemoryQueue, Queue
 
@@ -59,6 +61,25 @@ SYSTEM = 0
 FIRST_ID = 1000
 
 
+class Kept(NamedTuple):
+    """Settings, and when they were read."""
+
+    values: Mapping[str, Any]
+    read: datetime
+
+
+class Settings:
+    """The copy of the settings that a process has (`configuration`); for any number of threads."""
+
+    def __init__(self) -> None:
+        self.kept: Kept | None = None
+
+    def keep(self, values: Mapping[str, Any], read: datetime) -> None:
+        """Remember settings that were read at a moment, unless newer ones are known."""
+        if self.kept is None or read >= self.kept.read:
+            self.kept = Kept(values, read)
+
+
 @dataclass(frozen=True, slots=True)
 class Directory:
     """What the functions of these modules work with."""
@@ -66,6 +87,7 @@ class Directory:
     table: "Table"
     now: Callable[[], datetime]
     queue: Queue = field(default_factory=MemoryQueue)
+    settings: Settings = field(default_factory=Settings)
 
     def time(self) -> str:
         """Return the moment, as records and answers write it (RFC 3339, UTC, milliseconds)."""

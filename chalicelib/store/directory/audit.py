@@ -1,36 +1,51 @@
-"""Audit events: who did what to which resource, when, and whether it worked.
+"""The audit log: who did what to which resource, when, and whether it worked.
 
 Invariants:
-* An event is written once and never changed. Its project's list and the list of all get it in one transaction, in
-  which nothing is that other events need too: writers do not wait for each other.
-* Lists are in the order of time; an id is unique, and later events have higher ones but for the same millisecond.
+* An entry is written once and never changed. Its project's list and the list of all get it in one transaction, in
+  which nothing is that other entries need too: writers do not wait for each other.
+* `carried` puts an entry into the very transaction of the change that it tells of: both are there, or neither.
+* Lists are in the order of time; later entries have higher ids but for the same millisecond.
+* What is to be sent elsewhere waits in `forward/`, written with the entry, until it is sent or `KEPT_DAYS` are over.
+* How many entries a list has is known from a count up to some entry; those after it are counted when that is asked.
 """
 
+import hashlib
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from chalicelib.oci.pages import Page
-from chalicelib.store.directory import SYSTEM, Directory
-from chalicelib.store.table import ABSENT, Add, Change, Key, Put, Record, RefusedError, Slice
+from chalicelib.policy.audit import LONGEST_NAME, Event, Rules
+from chalicelib.store.directory import Directory, configuration
+from chalicelib.store.table import (
+    ABSENT,
+    Add,
+    Change,
+    Delete,
+    If,
+    Key,
+    Put,
+    Record,
+    RefusedError,
+    Slice,
+    Table,
+    batches,
+)
 
 ALL = ""
-_ENTRIES = "entries"
-_RANDOM_BITS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What happened; `project_id` is 0 for what concerns no project, `operation` is create, delete, pull ..."""
-
-    username: str
-    resource: str
-    resource_type: str
-    operation: str
-    description: str = ""
-    succeeded: bool = True
-    project_id: int = SYSTEM
+FORWARD = "forward/"
+KEPT_DAYS = 7
+_TOGETHER = 30
+_CHANCE_BITS = 12
+_ENTRIES, _AFTER, _PURGED = "entries", "after", "purged"
+# What is told behind a request comes later than it happened; entries are counted for good when none can come before.
+_LATE = timedelta(minutes=2)
+_MOST_PAGES, _COUNTED_ANEW = 50, 500
+# Sorts behind the "." after a time, and before what may go on a time.
+_BEHIND = "/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +55,71 @@ class Logged:
     id: int
     time: str
     event: Event
+    sort: str = ""
 
 
-def log(directory: Directory, events: Iterable[Event]) -> None:
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Of which time entries are wanted, both ends included; "" is no end."""
+
+    begin: str = ""
+    end: str = ""
+
+
+def changes(directory: Directory, event: Event, moment: datetime | None = None, name: str = "") -> tuple[Change, ...]:
+    """Return what writes an event, nothing where the settings leave it out.
+
+    Of events with one `name` and moment one entry is made, however often they are written.
+    """
+    rules = Rules.of(configuration.recent(directory))
+    if not rules.want(event.type):
+        return ()
+    when = moment or directory.now()
+    chance = int.from_bytes(hashlib.sha256(name.encode()).digest()[:6]) if name else secrets.randbits(48)
+    number = int(when.timestamp() * 1000) << _CHANCE_BITS | chance % (1 << _CHANCE_BITS)
+    document = _document(event, number, _written(when))
+    sort = f"{document['time']}.{number}.{chance:012x}"
+    scopes = {ALL, str(event.project_id)} if rules.kept else ()
+    entries = tuple(Put(Key(f"audit/{scope}", sort), document) for scope in sorted(scopes))
+    if not rules.endpoint:
+        return entries
+    expires = int((directory.now() + timedelta(days=KEPT_DAYS)).timestamp())
+    return (*entries, Put(Key(FORWARD, sort), document, expires=expires))
+
+
+def log(directory: Directory, *events: Event) -> None:
     """Write events."""
     for event in events:
-        directory.table.commit(*_changes(directory, event))
-        for scope in {ALL, str(event.project_id)}:
-            directory.table.add(_count(scope), {_ENTRIES: 1})
+        if written := changes(directory, event):
+            directory.table.commit(*written)
+
+
+def log_many(directory: Directory, events: Iterable[tuple[Event, datetime, str]]) -> None:
+    """Write events with their moments and names, as `changes` takes them."""
+    written = (change for each in events for change in changes(directory, *each))
+    for batch in batches(written, 3 * _TOGETHER):
+        directory.table.commit(*batch)
+
+
+class _Carrying:
+    """A table whose next commit does some more changes."""
+
+    def __init__(self, table: Table, more: list[Change], then: Callable[[], None]) -> None:
+        self._table, self._more, self._then = table, more, then
+        self.get, self.get_many, self.query, self.add = table.get, table.get_many, table.query, table.add
+
+    def commit(self, *changes: Change) -> None:
+        """Do the changes with those that are carried; a commit that is refused leaves these to the next."""
+        self._table.commit(*changes, *self._more)
+        if self._more:
+            self._more.clear()
+            self._then()
+
+
+def carried(directory: Directory, tables: Iterable[Table], event: Event, then: Callable[[], None]) -> list[Table]:
+    """Return the tables such that the first commit of any writes the event too, and calls `then`."""
+    more = list(changes(directory, event))
+    return [_Carrying(table, more, then) for table in tables]
 
 
 def page(directory: Directory, project_id: int | str, wanted: Slice) -> Page[Logged]:
@@ -56,38 +128,87 @@ def page(directory: Directory, project_id: int | str, wanted: Slice) -> Page[Log
     return Page(tuple(map(_logged, found.entries)), found.more)
 
 
-def count(directory: Directory, project_id: int | str) -> int:
-    """Return how many events a project has, or how many there are (ALL).
-
-    They are counted when this is asked first, and added up from then on: close to the truth where many write at once.
-    """
-    found = directory.table.get(_count(project_id))
-    if found:
-        return found.counters.get(_ENTRIES, 0)
-    counted = len(scan(directory, project_id, lambda _: True))
-    with suppress(RefusedError):
-        directory.table.commit(Add(_count(project_id), {_ENTRIES: counted}, ABSENT))
-    return counted
-
-
-def scan(directory: Directory, project_id: int | str, wanted: Callable[[Logged], bool]) -> tuple[Logged, ...]:
-    """Return every event for which `wanted` says yes, the latest first."""
+def search(
+    directory: Directory, project_id: int | str, span: Span, wanted: Callable[[Logged], bool]
+) -> tuple[Logged, ...]:
+    """Return the events of a time for which `wanted` says yes, the latest first, looking at so many at most."""
     found: list[Logged] = []
-    after = ""
-    while True:
+    after = f"{span.end}{_BEHIND}" if span.end else ""
+    for _ in range(_MOST_PAGES):
         part = directory.table.query(f"audit/{project_id}", Slice(after=after, backwards=True))
-        found += [logged for logged in map(_logged, part.entries) if wanted(logged)]
-        if not part.more:
-            return tuple(found)
+        inside = [record for record in part.entries if record.key.sort >= span.begin]
+        found += filter(wanted, map(_logged, inside))
+        if not part.more or len(inside) < len(part.entries):
+            break
         after = part.entries[-1].key.sort
+    return tuple(found)
 
 
-def _changes(directory: Directory, event: Event) -> Iterable[Change]:
-    number = int(directory.now().timestamp() * 1000) << _RANDOM_BITS | secrets.randbelow(1 << _RANDOM_BITS)
-    document = {
+def count(directory: Directory, project_id: int | str) -> int:
+    """Return how many events a project has, or how many there are (ALL): at least, where very many are new."""
+    key = _count(project_id)
+    before = directory.table.get(key)
+    known: Mapping[str, Any] = before.document if before and before.document else {_AFTER: "", _ENTRIES: 0}
+    settled: int = known[_ENTRIES]
+    total, after = settled, known[_AFTER]
+    old = _written(directory.now() - _LATE)
+    for _ in range(_MOST_PAGES):
+        part = directory.table.query(f"audit/{project_id}", Slice(after=after))
+        total += len(part.entries)
+        sorts = [record.key.sort for record in part.entries if record.key.sort < old]
+        if sorts:
+            settled += len(sorts)
+            known = {_AFTER: sorts[-1], _ENTRIES: settled}
+        if not part.more:
+            break
+        after = part.entries[-1].key.sort
+    if settled - (before.document.get(_ENTRIES, 0) if before else 0) >= _COUNTED_ANEW:
+        with suppress(RefusedError):
+            directory.table.commit(Put(key, known, If(etag=before.etag) if before else ABSENT))
+    return max(0, total - (before.counters.get(_PURGED, 0) if before else 0))
+
+
+def purge(directory: Directory, gone: Iterable[Logged]) -> None:
+    """Remove entries from the list of all and from their projects' lists, some at a time."""
+    for batch in batches(gone, _TOGETHER):
+        by_scope: dict[str, list[str]] = {}
+        for logged in batch:
+            for scope in {ALL, str(logged.event.project_id)}:
+                by_scope.setdefault(scope, []).append(logged.sort)
+        deletes = (Delete(Key(f"audit/{scope}", sort)) for scope, sorts in by_scope.items() for sort in sorts)
+        directory.table.commit(*deletes, *_uncounted(directory, by_scope))
+
+
+def _uncounted(directory: Directory, gone: Mapping[str, Iterable[str]]) -> Iterator[Change]:
+    """Yield what takes entries off the counts that they are in."""
+    counts = directory.table.get_many(map(_count, gone))
+    for scope, sorts in gone.items():
+        found = counts.get(_count(scope))
+        counted = sum(sort <= found.document.get(_AFTER, "") for sort in sorts) if found else 0
+        if counted:
+            yield Add(_count(scope), {_PURGED: counted})
+
+
+def waiting(directory: Directory, limit: int) -> tuple[Logged, ...]:
+    """Return the events that are yet to be sent, the oldest first."""
+    return tuple(map(_logged, directory.table.query(FORWARD, Slice(limit=limit)).entries))
+
+
+def sent(directory: Directory, events: Iterable[Logged]) -> None:
+    """Note that events were sent."""
+    for batch in batches(events, 3 * _TOGETHER):
+        directory.table.commit(*(Delete(Key(FORWARD, logged.sort)) for logged in batch))
+
+
+def _written(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _document(event: Event, number: int, time: str) -> dict[str, Any]:
+    return {
         "id": number,
-        "time": directory.time(),
-        "username": event.username,
+        "time": time,
+        "username": event.username[:LONGEST_NAME],
         "resource": event.resource,
         "resource_type": event.resource_type,
         "operation": event.operation,
@@ -95,8 +216,6 @@ def _changes(directory: Directory, event: Event) -> Iterable[Change]:
         "succeeded": event.succeeded,
         "project_id": event.project_id,
     }
-    for scope in (ALL, event.project_id):
-        yield Put(Key(f"audit/{scope}", f"{document['time']}.{number}"), document)
 
 
 def _count(scope: int | str) -> Key:
@@ -114,4 +233,4 @@ def _logged(record: Record) -> Logged:
         succeeded=document["succeeded"],
         project_id=document["project_id"],
     )
-    return Logged(document["id"], document["time"], event)
+    return Logged(document["id"], document["time"], event, record.key.sort)

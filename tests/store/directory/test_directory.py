@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from chalicelib.policy.audit import Event
 from chalicelib.policy.rbac import Permission, Role
 from chalicelib.policy.robots import Level, RobotPermission
 from chalicelib.store.directory import (
@@ -21,13 +22,14 @@ from chalicelib.store.directory import (
     sessions,
     users,
 )
-from chalicelib.store.directory.audit import ALL, Event
+from chalicelib.store.directory.audit import ALL, Span
 from chalicelib.store.directory.members import Kind, Membership, Who
 from chalicelib.store.directory.projects import NewProject, Project, Reservation
 from chalicelib.store.directory.robots import NewRobot, Robot
 from chalicelib.store.directory.users import EMAIL_TAKEN, NewUser
 from chalicelib.store.table import ABSENT, Check, Key, RefusedError, Slice
 from tests.memory import Clock
+from tests.store.index.tables import CountingTable
 
 EMPTY = Check(Key("nowhere", "nothing"), ABSENT, "it is empty")
 ALICE = Who(Kind.USER, 7, "alice")
@@ -247,17 +249,46 @@ def test_two_administrators_who_change_different_settings_both_succeed(directory
     assert configuration.read(directory) == {f"key{number}": number for number in range(4)}
 
 
-def test_events_are_listed_latest_first_for_the_project_and_for_all(directory: Directory) -> None:
+def test_a_setting_is_in_force_in_other_processes_within_seconds(directory: Directory, clock: Clock) -> None:
+    other = Directory(directory.table, clock)
+    assert configuration.recent(other) == {}
+
+    configuration.change(directory, {"read_only": True})
+
+    assert configuration.recent(directory) == configuration.read(directory) == {"read_only": True}
+    clock.advance(timedelta(seconds=configuration.SECONDS - 1))
+    assert configuration.recent(other) == {}
+    clock.advance(timedelta(seconds=1))
+    assert configuration.recent(other) == {"read_only": True}
+
+
+def test_what_is_asked_often_reads_the_settings_once_in_seconds(directory: Directory, clock: Clock) -> None:
+    table = CountingTable(directory.table)
+    busy = Directory(table, clock)
+    for _ in range(3):
+        for _ in range(100):
+            configuration.recent(busy)
+        clock.advance(timedelta(seconds=configuration.SECONDS))
+    # A clock that was set back makes no copy good for longer.
+    clock.advance(timedelta(days=-1))
+    configuration.recent(busy)
+
+    assert table.calls == {"get": 4}
+
+
+def test_events_are_listed_latest_first_for_the_project_and_for_all(directory: Directory, clock: Clock) -> None:
     for number in range(3):
-        audit.log(directory, [Event("alice", f"web/{number}", "artifact", "create", project_id=5)])
-    audit.log(directory, [Event("admin", "bob", "user", "create")])
+        clock.advance(timedelta(seconds=1))
+        audit.log(directory, Event("alice", f"web/{number}", "artifact", "create", project_id=5))
+    audit.log(directory, Event("admin", "bob", "user", "create"))
 
     mine = audit.page(directory, 5, Slice(backwards=True, limit=2))
 
     assert len(mine.entries) == 2
     assert mine.more
     assert (audit.count(directory, 5), audit.count(directory, ALL)) == (3, 4)
-    assert [logged.event.username for logged in audit.scan(directory, ALL, lambda _: True)].count("alice") == 3
+    found = audit.search(directory, ALL, Span(), lambda logged: logged.event.username == "alice")
+    assert [logged.event.resource for logged in found] == ["web/2", "web/1", "web/0"]
 
 
 def test_a_session_ends_at_its_time_or_when_told(directory: Directory, clock: Clock) -> None:
