@@ -65,6 +65,7 @@ def registry() -> Response:
 
 @app.route("/token", methods=["GET", "POST"], content_types=[ACCEPT_ANYTHING])
 @app.route("/keys", methods=["GET"], content_types=[ACCEPT_ANYTHING])
+@app.route("/metrics", methods=["GET"], content_types=[ACCEPT_ANYTHING])
 @app.route("/login", methods=["POST"], content_types=[ACCEPT_ANYTHING])
 @app.route("/userExists", methods=["POST"], content_types=[ACCEPT_ANYTHING])
 @app.route("/log_out", methods=["GET"], content_types=[ACCEPT_ANYTHING])

@@ -17,6 +17,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType({
     "ROADSTEAD_SIGNING_KEY":        "keys that sign tokens, 64 hexadecimal digits each, with commas between",
     "ROADSTEAD_S3_PUBLIC_ENDPOINT": "where clients reach S3, if not where the server does",
     "ROADSTEAD_PUBLIC_URL":         "where clients reach the registry, if not at the Host that they send",
+    "ROADSTEAD_METRICS":            "open, if everybody may read the metrics; else who may see all quotas",
     "AWS_REGION":                   "region of bucket and table",
     "AWS_ENDPOINT_URL_S3":          "an S3 service other than AWS",
     "AWS_ENDPOINT_URL_DYNAMODB":    "a DynamoDB service other than AWS",
@@ -31,6 +32,7 @@ FILE_TABLE = "file:"
 _KEY_BYTES = 32
 _PARAMETER = "ssm:"
 _SIGNING_KEY, _ADMIN_PASSWORD = "ROADSTEAD_SIGNING_KEY", "ROADSTEAD_ADMIN_PASSWORD"
+_METRICS, _OPEN = "ROADSTEAD_METRICS", "open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Settings:
     session_token: str = field(default="", repr=False)
     public_url: str = ""
     ssm_endpoint: str = ""
+    open_metrics: bool = False
     # Names of SSM's parameters that are not read yet, by the variables whose values they have.
     parameters: Mapping[str, str] = field(default_factory=dict)
 
@@ -62,6 +65,8 @@ class Settings:
         stored = {name: value for name, value in secrets.items() if value.startswith(_PARAMETER)}
         get = {**environment, **dict.fromkeys(stored, "")}.get
         key, *others = _keys_of(get(_SIGNING_KEY, "")) or (b"",)
+        if get(_METRICS, "") not in ("", _OPEN):
+            raise ValueError(f"{_METRICS} must be {_OPEN}, or not set")
         return cls(
             bucket=get("ROADSTEAD_BUCKET", "roadstead"),
             table=get("ROADSTEAD_TABLE", "roadstead"),
@@ -77,6 +82,7 @@ class Settings:
             session_token=get("AWS_SESSION_TOKEN", ""),
             public_url=get("ROADSTEAD_PUBLIC_URL", "").rstrip("/"),
             ssm_endpoint=(get("AWS_ENDPOINT_URL_SSM") or get("AWS_ENDPOINT_URL") or "").rstrip("/"),
+            open_metrics=get(_METRICS, "") == _OPEN,
             parameters={name: value.removeprefix(_PARAMETER) for name, value in stored.items()},
         )
 

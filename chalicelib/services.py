@@ -6,10 +6,10 @@ Nothing is connected here: clients are made at the first request that needs them
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from chalicelib.config import FILE_TABLE, THROUGH_THE_SERVER, Settings
@@ -18,6 +18,7 @@ from chalicelib.store.content import Content
 from chalicelib.store.directory import Directory
 from chalicelib.store.hashes import CarriedHashes
 from chalicelib.store.index import Index
+from chalicelib.store.meters import Remembered, RequestMeter
 from chalicelib.store.objects import ObjectStore, S3Objects
 from chalicelib.store.pulls import PullCounter
 from chalicelib.store.signing import Credentials, Presigner
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
+    from chalicelib.store.figures import Figures
     from chalicelib.store.table import Table
 
 _POOL = 32
@@ -54,6 +56,10 @@ class Services:
     directory: Directory
     index: Index
     pulls: PullCounter = field(default_factory=PullCounter)
+    requests: RequestMeter = field(default_factory=RequestMeter)
+    # What api.health and api.metrics find out, and need not find out for each who asks.
+    health: Remembered[Any] = field(default_factory=lambda: Remembered(timedelta(seconds=5)))
+    figures: "Remembered[Figures]" = field(default_factory=lambda: Remembered(timedelta(minutes=1)))
 
 
 def build(settings: Settings) -> Services:

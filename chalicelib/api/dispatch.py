@@ -22,10 +22,24 @@ COMMON_HEADERS = {
     "Docker-Distribution-Api-Version": "registry/2.0",
     "X-Content-Type-Options": "nosniff",
 }
-ENDPOINTS: tuple[Endpoint, ...] = (*registry.ENDPOINTS, *auth.ENDPOINTS)
+# The second is the one that API Gateway has a stage for.
+METRICS_PATHS = ("/metrics", "/service/metrics")
 _NOWHERE = Repository("")
 _HARBOR = ("/api/", "/c/")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+
+def _metrics(call: Call) -> Response:
+    from chalicelib.api import metrics  # noqa: PLC0415 - a pull has no use for it, and waits for imports
+
+    return metrics.get(call)
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *registry.ENDPOINTS,
+    *auth.ENDPOINTS,
+    *(Endpoint("", "GET", path, None, _metrics) for path in METRICS_PATHS),
+)
 
 
 def dispatch(services: Services, request: Request) -> Response:

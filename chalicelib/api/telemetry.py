@@ -127,7 +127,7 @@ def document(line: Line, answered: Mapping[str, str] | None = None) -> dict[str,
 def _kind(request: Request, endpoint: Endpoint | None) -> str:
     if request.path.startswith(_HARBOR):
         return "harbor"
-    if endpoint is None:
+    if endpoint is None or endpoint.path in dispatch.METRICS_PATHS:
         return "other"
     if endpoint.action is None:
         return "push" if endpoint.id in _UPLOADS else "login"

@@ -29,6 +29,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from chalicelib.api.dispatch import COMMON_HEADERS, dispatch, refuse
 from chalicelib.api.http import JSON, Request, Response
+from chalicelib.api.metrics import operation
 from chalicelib.api.telemetry import Line
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.server.downloads import Downloads
@@ -156,9 +157,11 @@ class Door:
         """Answer one request and write its line to the access log."""
         self._under_way += 1
         self._quiet.clear()
+        self.services.requests.begin()
         try:
             return await self._logged(request)
         finally:
+            self.services.requests.end()
             self._under_way -= 1
             if not self._under_way:
                 self._quiet.set()
@@ -177,6 +180,8 @@ class Door:
         # A body that was streamed may have ended early; one that was not is only about to be sent.
         sent = (answer.content_length or 0) if isinstance(answer, web.Response) else answer.body_length
         self.access_log.write(Line(asked, answer.status, body.size, sent, seconds))
+        counted = self.services.requests.answered
+        counted(operation(asked), answer.status, seconds, received=body.size, sent=sent)
         return answer
 
     async def _answer(self, request: web.BaseRequest, asked: Request) -> web.StreamResponse:

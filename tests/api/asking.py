@@ -59,10 +59,10 @@ class Client:
         made.__dict__ |= {**other.__dict__, "headers": basic()}
         return made
 
-    def ask(self, method: str, target: str, body: bytes = b"", **headers: str) -> Response:
+    def request(self, method: str, target: str, body: bytes = b"", **headers: str) -> Request:
         path, _, query = target.partition("?")
         sent = {name.replace("_", "-").lower(): value for name, value in headers.items()}
-        request = Request(
+        return Request(
             method=method,
             path=path,
             query=parse_qs(query, keep_blank_values=True),
@@ -73,6 +73,9 @@ class Client:
             redirect_head=self.redirect_head,
             source=self.source,
         )
+
+    def ask(self, method: str, target: str, body: bytes = b"", **headers: str) -> Response:
+        request = self.request(method, target, body, **headers)
         answer = dispatch(self.services, request)
-        schema.check(method, path, answer.status, answer.headers, answer.body)
+        schema.check(method, request.path, answer.status, answer.headers, answer.body)
         return answer

@@ -30,6 +30,8 @@ end-14   DELETE  /v2/<name>/blobs/uploads/<upload>  -
 -        GET     /service/keys                      -
 -        GET     /service/token                     -
 -        POST    /service/token                     -
+-        GET     /metrics                           -
+-        GET     /service/metrics                   -
 """
 # fmt: on
 

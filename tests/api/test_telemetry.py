@@ -133,7 +133,7 @@ def test_every_endpoint_has_a_kind_of_its_own_and_every_kind_is_used() -> None:
             path = path.replace(mark, value)
         seen.add(told(request(path, endpoint.method), Response(200))["kind"])
 
-    assert seen == telemetry.KINDS - {"harbor", "other"}
+    assert seen == telemetry.KINDS - {"harbor"}
     assert set(KINDS.values()) == telemetry.KINDS
 
 

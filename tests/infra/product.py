@@ -181,7 +181,7 @@ def pulls(registry: Registry) -> None:
     posted = client.ask("POST", "/service/token", form, content_type="application/x-www-form-urlencoded")
     assert posted.status == 200, posted.body
     assert client.ask("HEAD", "/v2/").status == 200
-    for path in ("/v2/", "/api/version", "/service/keys"):
+    for path in ("/v2/", "/api/version", "/service/keys", "/service/metrics", "/metrics"):
         assert client.ask("GET", path).status == 200, path
     for method in ("GET", "HEAD"):
         assert client.ask(method, f"/v2/{REPOSITORY}/manifests/v1").status in (200, 307)

@@ -135,6 +135,8 @@ METHODS = {
     f"/v2/{REPOSITORY}/referrers/{_HELD}":     ("GET",),
     "/service/keys":                           ("GET",),
     "/service/token":                          ("GET", "POST"),
+    "/service/metrics":                        ("GET",),
+    "/metrics":                                ("GET",),
 }
 ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "LINK")
 NOWHERE = (
@@ -142,7 +144,7 @@ NOWHERE = (
     "/v2/a/manifests", "/v2/a/manifests/", "/v2/manifests/x", "/v2/a/blobs/", "/v2/a/referrers/", "/v2/_catalog/x/",
     "/v2//manifests/x", "/v2/a/tags/lists", "/v2/../v2/", "/./v2/", "/api", "/service", "/service/tokens",
     "/favicon.ico", "/robots.txt", "/.git/config", "/../../../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd",
-    "/cgi-bin/x", "/metrics", "/debug/pprof", "/@bucket@/", "/@bucket@", "/@bucket@/blobs/x", "/@bucket@/uploads/x",
+    "/cgi-bin/x", "/metric", "/debug/pprof", "/@bucket@/", "/@bucket@", "/@bucket@/blobs/x", "/@bucket@/uploads/x",
     "/@bucket@/data/x", "/v2/#x", "/" + "a" * 9000, "/" + "a/" * 4000, "/%FF", "/v2/%00",
 )
 PAGES = (

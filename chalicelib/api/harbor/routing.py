@@ -83,6 +83,12 @@ def _handle(services: Services, request: Request) -> Response:
     return endpoint.handler(HarborCall(services, request, principal, parameters, permissions, project))
 
 
+def path_of(method: str, path: str) -> str:
+    """Return the path of the row that answers such a request, with its parameters by name, or ""."""
+    found = (route.rows.get(method) for route in _routes() if route.pattern.fullmatch(path))
+    return next((endpoint.path for endpoint in found if endpoint), "")
+
+
 def _with_csrf_token(services: Services, request: Request, answer: Response) -> Response:
     """Return the answer with what the page of a session needs in order to change something."""
     secret = identity.session_secret(request)

@@ -109,6 +109,12 @@ class Collection:
         found = directory.table.get(self._count_key(f"{self.plural}/{parent}"))
         return found.counters.get(ENTRIES, 0) if found else 0
 
+    def counts(self, directory: Directory, parents: Iterable[int]) -> Mapping[int, int]:
+        """Return how many entries there are below each of several."""
+        keys = {parent: self._count_key(f"{self.plural}/{parent}") for parent in parents}
+        found = directory.table.get_many(keys.values())
+        return {parent: found[key].counters.get(ENTRIES, 0) if key in found else 0 for parent, key in keys.items()}
+
     def update(self, directory: Directory, entry: Entry, document: Mapping[str, Any], *also: Change) -> None:
         """Replace an entry's document and do the changes `also`; raise RefusedError where it changed meanwhile."""
         whole = {**document, "id": entry.id}

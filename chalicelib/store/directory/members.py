@@ -5,7 +5,7 @@ Invariants:
 * `memberships/` says the same as `members/`, from the side of the user or the group.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -70,6 +70,11 @@ class Membership:
     project_id: int
     project: str
     role: Role
+
+
+def counts(directory: Directory, project_ids: Iterable[int]) -> Mapping[int, int]:
+    """Return how many members each of several projects has."""
+    return MEMBERS.counts(directory, project_ids)
 
 
 def add(directory: Directory, project_id: int, project: Key, who: Who, role: Role) -> Member:
