@@ -10,17 +10,18 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import islice
 
 from chalicelib.jobs import table
 from chalicelib.jobs.steps import Done, Job, Outcome, TaskRun
 from chalicelib.policy.jobs import Kind, Status
 from chalicelib.services import Services
-from chalicelib.store import executions, leases
+from chalicelib.store import executions, leases, pauses, schedules
 from chalicelib.store.directory import Directory
 from chalicelib.store.job_records import DUE, Task, now
 from chalicelib.store.leases import LostError, NotYetError
 from chalicelib.store.queue import LONGEST_DELAY
-from chalicelib.store.table import Slice
+from chalicelib.store.table import every
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ STEP_SECONDS = 60.0
 # A worker that has not saved for this long is taken for dead.
 LEASE_SECONDS = 300.0
 _LOOK_SECONDS = 5.0
-_WOKEN_TOGETHER = 1000
+_WOKEN_TOGETHER = 10_000
 
 
 def work(
@@ -125,8 +126,12 @@ def _afterwards(directory: Directory, task: Task) -> None:
 def tick(services: Services) -> None:
     """Wake workers for what is due and was not done, and begin what is scheduled; raise OSError."""
     directory = services.directory
-    page = directory.table.query(DUE, Slice(limit=_WOKEN_TOGETHER))
-    for record in page.entries:
-        if int(record.key.sort.partition(".")[0]) > now(directory):
+    schedules.lay(directory)
+    paused, moment = pauses.paused(directory), now(directory)
+    for record in islice(every(directory.table, DUE), _WOKEN_TOGETHER):
+        if int(record.key.sort.partition(".")[0]) > moment:
             return
-        directory.queue.send(record.document["task"])
+        if "schedule" in record.document:
+            schedules.follow(directory, record.document["schedule"])
+        elif record.document["kind"] not in paused:
+            directory.queue.send(record.document["task"])

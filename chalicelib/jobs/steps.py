@@ -12,7 +12,7 @@ from typing import Any
 
 from chalicelib.policy.jobs import Trigger
 from chalicelib.services import Services
-from chalicelib.store import job_logs
+from chalicelib.store import executions, job_logs
 from chalicelib.store.directory import Directory
 
 log_ = logging.getLogger(__name__)
@@ -66,6 +66,10 @@ class TaskRun:
             job_logs.append(self.directory, self.task_id, lines)
         except OSError:
             log_.exception("task %d could not log: %s", self.task_id, text)
+
+    def spawn(self, named: Mapping[str, JSON]) -> None:
+        """Add tasks to the execution, each once under its name; its parameters are added to the execution's."""
+        executions.extend(self.directory, self.execution_id, named)
 
 
 Job = Callable[[Services, TaskRun], Outcome]

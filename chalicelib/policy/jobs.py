@@ -26,6 +26,10 @@ class Kind(StrEnum):
     ABANDONED_UPLOADS = "ABANDONED_UPLOADS"
 
 
+# The vendor of what the registry does for itself, as Harbor has it.
+NO_VENDOR = -1
+
+
 class Trigger(StrEnum):
     """Why an execution began."""
 

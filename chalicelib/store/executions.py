@@ -8,7 +8,7 @@ Invariants:
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -39,7 +39,21 @@ from chalicelib.store.job_records import (
     task_of,
     where_key,
 )
-from chalicelib.store.table import ABSENT, ANYHOW, Add, Change, Delete, If, Put, Record, RefusedError, Slice, every
+from chalicelib.store.table import (
+    ABSENT,
+    ANYHOW,
+    Add,
+    Change,
+    Delete,
+    If,
+    Key,
+    Put,
+    Record,
+    RefusedError,
+    Slice,
+    batches,
+    every,
+)
 
 # Who works with executions finds here what they are made of.
 __all__ = [
@@ -52,6 +66,7 @@ __all__ = [
     "check_built",
     "dead",
     "drop_old",
+    "extend",
     "get",
     "log",
     "page",
@@ -68,6 +83,7 @@ log_ = logging.getLogger(__name__)
 MOST_TASKS = 25
 _ATTEMPTS = 5
 _DROPPED_TOGETHER = 20
+_ENDED = "the execution has ended"
 ALL = Slice()
 
 
@@ -122,7 +138,7 @@ def beginning(directory: Directory, new: New) -> tuple[tuple[Task, ...], tuple[C
     if not 1 <= len(new.tasks) <= MOST_TASKS:
         raise ValueError(f"an execution begins with 1 to {MOST_TASKS} tasks")
     number, time = new_id(directory), directory.time()
-    begun = tuple(task(directory, new, number, position) for position in range(len(new.tasks)))
+    begun = tuple(_task(directory, new, number + position, number, each) for position, each in enumerate(new.tasks))
     document = {
         "id": number,
         "kind": new.kind,
@@ -145,22 +161,59 @@ def beginning(directory: Directory, new: New) -> tuple[tuple[Task, ...], tuple[C
     return begun, (*whole, *(change for each in begun for change in added(each)))
 
 
-def task(directory: Directory, new: New, execution_id: int, position: int) -> Task:
-    """Return one task of a new execution."""
+def _task(directory: Directory, new: New, number: int, execution_id: int, parameters: JSON) -> Task:
     time = directory.time()
     return Task(
-        id=execution_id + position,
+        id=number,
         execution_id=execution_id,
         kind=new.kind,
         vendor_id=new.vendor_id,
         trigger=new.trigger,
         status=Status.PENDING,
-        parameters={**new.parameters, **new.tasks[position]},
-        single=len(new.tasks) == 1,
+        parameters={**new.parameters, **parameters},
         created=time,
         updated=time,
         due=now(directory),
     )
+
+
+def extend(directory: Directory, execution_id: int, named: Mapping[str, JSON]) -> None:
+    """Add tasks to an execution that is not done, each under a name that makes no second one; raise OSError.
+
+    Raise RefusedError where the execution has ended.
+    """
+    found = get(directory, execution_id)
+    if found is None:
+        raise RefusedError([_ENDED])
+    new = New(found.kind, found.vendor_id, found.trigger, found.parameters)
+    for batch in batches(named.items(), MOST_TASKS - 1):
+        for _ in range(_ATTEMPTS):
+            if _extended(directory, new, execution_id, dict(batch)):
+                break
+        else:
+            raise RefusedError([TAKEN])
+
+
+def _extended(directory: Directory, new: New, execution_id: int, named: Mapping[str, JSON]) -> bool:
+    """Add those tasks whose names are free; tell whether nobody came in between."""
+    keys = {name: Key(f"named/{execution_id}", name) for name in named}
+    known = directory.table.get_many(keys.values())
+    missing = [name for name in named if keys[name] not in known]
+    if not missing:
+        return True
+    first = new_id(directory)
+    begun = [_task(directory, new, first + place, execution_id, named[name]) for place, name in enumerate(missing)]
+    names = (Put(keys[name], {"task": each.id}, ABSENT, TAKEN) for name, each in zip(missing, begun, strict=True))
+    counters = {"active": len(begun), Status.PENDING.value: len(begun)}
+    goes_on = Add(counters_key(execution_id), counters, If(exists=True, at_least={"active": 1}), _ENDED)
+    try:
+        directory.table.commit(goes_on, *names, *(change for each in begun for change in added(each)))
+    except RefusedError as error:
+        if _ENDED in error.names:
+            raise
+        return False
+    wake(directory, begun)
+    return True
 
 
 def wake(directory: Directory, woken: Iterable[Task]) -> None:
@@ -269,4 +322,6 @@ def _drop(directory: Directory, record: Record) -> None:
         job_logs.delete(directory, each.id)
         gone = (each.key, pointer_key(each.id), dead_key(each.id))
         directory.table.commit(*map(Delete, gone))
+    for names in batches((each.key for each in every(directory.table, f"named/{number}")), _DROPPED_TOGETHER):
+        directory.table.commit(*map(Delete, names))
     directory.table.commit(*map(Delete, (record.key, where_key(number), counters_key(number))))

@@ -36,7 +36,8 @@ DUE = "due/"
 DEAD = "dead/"
 # How long after its time a task is looked for, in case the message about it was lost.
 GRACE = 60_000
-_RANDOM_BITS = 10
+_EPOCH = 1_767_225_600_000
+_RANDOM_BITS = 14
 RUNS_ALREADY = "one is running already: wait until it has ended, or stop it"
 TAKEN = "the id is taken"
 _CHANGED = "the task changed meanwhile"
@@ -83,7 +84,6 @@ class Task:
     trigger: Trigger
     status: Status
     parameters: JSON
-    single: bool
     created: str
     updated: str
     started: str = ""
@@ -126,8 +126,8 @@ def now(directory: Directory) -> int:
 
 
 def new_id(directory: Directory) -> int:
-    """Return an id that grows with time, below 2^53."""
-    return now(directory) << _RANDOM_BITS | secrets.randbelow(1 << _RANDOM_BITS)
+    """Return an id that grows with time, below 2^53: milliseconds since 2026, then random bits."""
+    return max(now(directory) - _EPOCH, 1) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
 
 
 def executions_of(kind: Kind, vendor_id: int) -> str:
@@ -201,8 +201,12 @@ def added(task: Task) -> tuple[Change, ...]:
     return (
         Put(task.key, task.document(), ABSENT, TAKEN),
         Put(pointer_key(task.id), {"execution": task.execution_id}, ABSENT, TAKEN),
-        Put(task.due_key, {"task": task.id}),
+        _due(task),
     )
+
+
+def _due(task: Task) -> Put:
+    return Put(task.due_key, {"task": task.id, "kind": task.kind})
 
 
 def move(directory: Directory, task: Task, event: Event, become: Task) -> Task | None:
@@ -239,7 +243,7 @@ def _of_task(task: Task, become: Task) -> tuple[Change, ...]:
         changes.append(Delete(task.due_key))
     elif not task.active or become.due_key != task.due_key:
         changes += [Delete(task.due_key)] if task.active else []
-        changes.append(Put(become.due_key, {"task": task.id}))
+        changes.append(_due(become))
     if become.status is Status.ERROR:
         changes.append(Put(dead_key(task.id), {"execution": task.execution_id}))
     elif task.status is Status.ERROR:
@@ -255,7 +259,8 @@ def _of_execution(directory: Directory, task: Task, become: Task) -> tuple[Chang
     if become.active and not task.active:
         return (Add(counters, amounts, PRESENT, _RACED), *_reopened(directory, become))
     if become.active:
-        shown = _shown(directory, become) if become.single and become.extra_attrs != task.extra_attrs else ()
+        single = counted is not None and sum(counted.counters.get(status, 0) for status in Status) == 1
+        shown = _shown(directory, become) if single and become.extra_attrs != task.extra_attrs else ()
         return (*((Add(counters, amounts, PRESENT, _RACED),) if amounts else ()), *shown)
     if counted and counted.counters.get("active", 0) > 1:
         return (Add(counters, amounts, If(exists=True, at_least={"active": 2}), _RACED),)
@@ -317,8 +322,6 @@ def _ended(directory: Directory, become: Task) -> tuple[Change, ...]:
 
 def _summed(directory: Directory, last: Task) -> JSON:
     """Return what all tasks of an execution reported: numbers are added, of other values the latest counts."""
-    if last.single:
-        return last.extra_attrs or {}
     total: dict[str, Any] = {}
     for record in every(directory.table, last.key.partition):
         task = last if record.key == last.key else task_of(record)

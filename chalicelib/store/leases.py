@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from chalicelib.policy.jobs import MOST_TRIES, Event, Status, pause
+from chalicelib.store import pauses
 from chalicelib.store.directory import Directory
 from chalicelib.store.job_records import JSON, Task, find_task, move, now
-from chalicelib.store.table import Key
 
 _STOPPING = frozenset({Event.SAVE, Event.WAIT, Event.FAIL, Event.GIVE_UP})
 _LONGEST_ERROR = 1000
@@ -31,11 +31,6 @@ class NotYetError(Exception):
         super().__init__(f"due in {seconds} seconds")
 
 
-def paused_key(kind: str) -> Key:
-    """Return where it is noted that no task of a kind is begun."""
-    return Key("paused/", kind)
-
-
 def take(directory: Directory, task_id: int, seconds: float) -> Task | None:
     """Take a task for so many seconds; None where there is nothing to do, or another has it. Raise NotYetError."""
     while True:
@@ -44,7 +39,7 @@ def take(directory: Directory, task_id: int, seconds: float) -> Task | None:
             return None
         if task.stop:
             event, become = Event.STOP, task
-        elif directory.table.get(paused_key(task.kind)):
+        elif pauses.is_paused(directory, task.kind):
             return None
         else:
             event, become = _taken(directory, task, seconds)

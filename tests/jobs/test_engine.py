@@ -16,6 +16,7 @@ from chalicelib.services import Services
 from chalicelib.store import executions, leases
 from chalicelib.store.executions import Execution
 from chalicelib.store.job_records import GRACE, Task, find_task
+from chalicelib.store.table import RefusedError
 from tests.memory import Clock, MemoryObjects, services_over
 
 KIND = Kind.ABANDONED_UPLOADS
@@ -372,3 +373,33 @@ def test_what_is_not_built_is_refused() -> None:
 
 def test_what_is_built_has_a_function() -> None:
     assert set(JOBS) == BUILT
+
+
+def test_a_task_adds_others_each_once() -> None:
+    def step(run: TaskRun) -> Outcome:
+        if "repository" in run.parameters:
+            return Done({"deleted": 2})
+        run.spawn({f"library/{number}": {"repository": f"library/{number}"} for number in range(30)})
+        if not run.cursor:
+            # What was added before a crash is not added again.
+            return Again({"place": 1}, {"deleted": 1})
+        return Done()
+
+    world = World(step)
+    execution = world.start({"dry_run": True})
+    world.work(world.queue.sent[0][0])
+    found = world.found(execution)
+    assert found.metrics[Status.PENDING] == 30
+    assert found.extra_attrs == {}
+
+    for task in executions.tasks(world.services.directory, execution.id):
+        world.work(task.id)
+
+    found = world.found(execution)
+    assert (found.status, found.metrics[Status.SUCCESS]) == (Status.SUCCESS, 31)
+    assert found.extra_attrs == {"deleted": 61}
+    tasks = executions.tasks(world.services.directory, execution.id)[1:]
+    assert {task.parameters["repository"] for task in tasks} == {f"library/{number}" for number in range(30)}
+    assert all(task.parameters["dry_run"] for task in tasks)
+    with pytest.raises(RefusedError, match="has ended"):
+        executions.extend(world.services.directory, execution.id, {"late": {}})
