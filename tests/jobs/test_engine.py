@@ -398,8 +398,8 @@ def test_a_task_adds_others_each_once() -> None:
     found = world.found(execution)
     assert (found.status, found.metrics[Status.SUCCESS]) == (Status.SUCCESS, 31)
     assert found.extra_attrs == {"deleted": 61}
-    tasks = executions.tasks(world.services.directory, execution.id)[1:]
-    assert {task.parameters["repository"] for task in tasks} == {f"library/{number}" for number in range(30)}
+    tasks = executions.tasks(world.services.directory, execution.id)
+    assert {task.parameters.get("repository") for task in tasks} == {None, *(f"library/{each}" for each in range(30))}
     assert all(task.parameters["dry_run"] for task in tasks)
     with pytest.raises(RefusedError, match="has ended"):
         executions.extend(world.services.directory, execution.id, {"late": {}})
