@@ -19,7 +19,7 @@ from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.policy.audit import Event, Rules
 from chalicelib.services import Services
-from chalicelib.store.directory import audit, configuration, projects
+from chalicelib.store.directory import audit, configuration
 from chalicelib.store.index import events
 
 log = logging.getLogger(__name__)
@@ -95,9 +95,3 @@ def _best_effort(repository: Repository) -> Iterator[None]:
         yield
     except Exception:
         log.exception("the index missed a change of %s: run reindex", repository)
-
-
-def project_of(services: Services, repository: Repository) -> int | None:
-    """Return the id of the project that a repository is in, or None where there is none."""
-    project = projects.find(services.directory, repository.name.partition("/")[0])
-    return project.id if project else None

@@ -73,7 +73,8 @@ def get_manifest(call: Call) -> Response:
 
 def _count_pull(call: Call, digest: Digest) -> None:
     tag = "" if ":" in call.argument else call.argument
-    call.services.pulls.count(Pulled(call.repository, str(digest), tag), call.services.now())
+    pulled = Pulled(call.repository, str(digest), tag, call.grant.principal.name)
+    call.services.pulls.count(pulled, call.services.now())
 
 
 def head_manifest(call: Call) -> Response:

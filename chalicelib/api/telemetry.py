@@ -2,8 +2,8 @@
 
 Invariants:
 * No query, no body and no header is ever written: presigned URLs and upload URLs are capabilities. Of User-Agent
-  stand a product's name and number, of Authorization the kind of principal that it claims. A client that sends an id
-  of its own as X-Request-Id wants to be found by it.
+  stand a product's name and number, of Authorization the kind of principal that it claims, and of a pull who made it:
+  the audit log is made of that. A client that sends an id of its own as X-Request-Id wants to be found by it.
 * Of a path only the parts that can name something are written; all else is `-`.
 * A line is bounded, whatever a client sends. The one dimension of metrics is `kind`, which has `KINDS` values: every
   other number of values would cost money for each.
@@ -53,7 +53,7 @@ KINDS = frozenset({*_KINDS.values(), "login", "harbor", "other"})
 _METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
 
 _HIDDEN = "-"
-_LONGEST_PATH, _LONGEST_TEXT, _LONGEST_TRACEBACK = 512, 2000, 8000
+_LONGEST_PATH, _LONGEST_TEXT, _LONGEST_TRACEBACK, _LONGEST_NAME = 512, 2000, 8000, 255
 _NAME = re.compile(r"(?!eyJ)[A-Za-z0-9._:@+-]{0,63}|[a-z0-9]{1,16}:[0-9a-f]{32,128}", re.ASCII)
 _PRODUCT = re.compile(r"[A-Za-z][A-Za-z-]{0,30}/v?[0-9]{1,4}(?:\.[0-9]{1,4}){0,3}", re.ASCII)
 _TRACE = re.compile(r"1-[0-9a-f]{8}-[0-9a-f]{24}", re.ASCII)
@@ -113,7 +113,8 @@ def document(line: Line, answered: Mapping[str, str] | None = None) -> dict[str,
     if endpoint and (endpoint.id, request.method, line.status) == _PULL:
         # What was found is a name for certain, and jobs.count_pulls needs all of it.
         tag = "" if ":" in argument else argument
-        fields |= {"repository": name, "tag": tag, "pulled": headers.get("docker-content-digest", "")}
+        pulled = headers.get("docker-content-digest", "")
+        fields |= {"repository": name, "tag": tag, "pulled": pulled, "by": _name(request)}
     return {
         **{name: value for name, value in fields.items() if value},
         "status": line.status,
@@ -189,9 +190,25 @@ def _claimed(request: Request) -> str:
     if scheme.lower() != "bearer":
         return "password"
     try:
-        claims = credentials.split(".")[1]
-        return Kind(orjson.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["kind"])
+        return Kind(_claims(credentials)["kind"])
     except (ValueError, IndexError, KeyError, TypeError):
+        return ""
+
+
+def _claims(token: str) -> Mapping[str, Any]:
+    claims = token.split(".")[1]
+    found: Mapping[str, Any] = orjson.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+    return found
+
+
+def _name(request: Request) -> str:
+    """Return the name that a request comes under, "" for anonymous; true of one that was answered with content."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    try:
+        if scheme.lower() == "bearer":
+            return _encodable(_claims(credentials.strip())["sub"])[:_LONGEST_NAME]
+        return base64.b64decode(credentials).decode().partition(":")[0][:_LONGEST_NAME]
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError):
         return ""
 
 

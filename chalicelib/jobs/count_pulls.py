@@ -1,4 +1,4 @@
-"""Counts the pulls of functions: their log lines come here, so that no pull waits for its own counting.
+"""Counts the pulls of functions and tells the audit log: their log lines come here, so that no pull waits for that.
 
 Invariants:
 * The lines of one repository in one delivery are counted once: a mark of theirs is written first. A delivery that
@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from chalicelib.jobs import pulled
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Repository, Tag
+from chalicelib.policy.audit import LONGEST_NAME
 from chalicelib.services import Services
-from chalicelib.store.directory import projects
-from chalicelib.store.index import pulls
 from chalicelib.store.pulls import PullCounter, Pulled
 from chalicelib.store.table import ABSENT, Delete, Key, Put, RefusedError
 
@@ -77,10 +77,13 @@ def _unpacked(data: str) -> bytes:
 def _pull(line: Mapping[str, Any]) -> Pull:
     told = json.loads(line["message"])
     tag = told.get("tag", "")
-    pulled = Pulled(
-        Repository.parse(told["repository"]), str(Digest.parse(told["pulled"])), Tag.parse(tag).name if tag else ""
+    found = Pulled(
+        Repository.parse(told["repository"]),
+        str(Digest.parse(told["pulled"])),
+        Tag.parse(tag).name if tag else "",
+        told.get("by", "").encode(errors="replace").decode()[:LONGEST_NAME],
     )
-    return Pull(line["id"], pulled, datetime.fromtimestamp(line["timestamp"] / 1000, UTC))
+    return Pull(line["id"], found, datetime.fromtimestamp(line["timestamp"] / 1000, UTC))
 
 
 def _by_repository(found: Iterable[Pull]) -> Mapping[Repository, list[Pull]]:
@@ -103,7 +106,7 @@ def _count_once(services: Services, group: list[Pull]) -> int:
     for pull in sorted(group, key=lambda pull: pull.moment):
         counter.count(pull.pulled, min(pull.moment, now))
     try:
-        pulls.flush(services.index, counter.take(), lambda repository: _project_of(services, repository))
+        pulled.tell(services, counter.take(), mark.sort)
     except Exception:
         # The next delivery may try; what was written of it already counts twice then.
         services.index.table.commit(Delete(mark))
@@ -114,8 +117,3 @@ def _count_once(services: Services, group: list[Pull]) -> int:
 def _name(group: Iterable[Pull]) -> str:
     """Return a name of these lines: CloudWatch gives each an id of its own, and keeps it in a repetition."""
     return hashlib.sha256("\n".join(sorted(pull.id for pull in group)).encode()).hexdigest()
-
-
-def _project_of(services: Services, repository: Repository) -> int | None:
-    project = projects.find(services.directory, repository.name.partition("/")[0])
-    return project.id if project else None

@@ -34,6 +34,7 @@ OURS = (
 # fmt: on
 OTHERS = "other_events"
 PULL = "pull_artifact"
+ANONYMOUS = "anonymous"
 # No name is longer; what a stranger sends as one at a login may be.
 LONGEST_NAME = 255
 

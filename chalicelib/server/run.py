@@ -10,16 +10,14 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from aiohttp import ClientSession, ClientTimeout
 
 from chalicelib import services as composition
-from chalicelib.api import indexing
 from chalicelib.config import THROUGH_THE_SERVER, Settings
-from chalicelib.jobs import abandoned_uploads, engine, reindex
+from chalicelib.jobs import abandoned_uploads, engine, pulled, reindex
 from chalicelib.server import embedded, http, secrets
 from chalicelib.server.downloads import Downloads
 from chalicelib.server.log import AccessLog
@@ -27,7 +25,6 @@ from chalicelib.server.workers import THREADS, Workers
 from chalicelib.services import Services, admin_client, build, check_directory
 from chalicelib.store import bucket
 from chalicelib.store.directory import foundation
-from chalicelib.store.index import pulls
 
 log = logging.getLogger(__name__)
 
@@ -188,10 +185,10 @@ async def _repeat(job: _Job, services: Services) -> None:
 
 
 def _count_pulls(services: Services) -> None:
-    """Write the pulls that were remembered into the index."""
+    """Write down the pulls that were remembered."""
     taken = services.pulls.take()
     if taken:
-        pulls.flush(services.index, taken, partial(indexing.project_of, services))
+        pulled.tell(services, taken)
 
 
 # Repairing takes long, and the index is seldom wrong: it waits until a start is over.

@@ -1,4 +1,4 @@
-"""Pulls that were not counted in the index yet: in memory, so that a pull waits for nothing.
+"""Pulls that are not in the index and the audit log yet: in memory, so that a pull waits for nothing.
 
 Invariants:
 * Remembering a pull is an addition; counts of a process that ends suddenly are lost.
@@ -17,23 +17,30 @@ MOST_REMEMBERED = 10_000
 
 
 class Pulled(NamedTuple):
-    """What was pulled: a digest, by a tag or "" by itself."""
+    """What was pulled: a digest, by a tag or "" by itself; and by whom, "" for anonymous."""
 
     repository: Repository
     digest: str
     tag: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Pulls:
-    """How often, and when last."""
+    """How often, when last, and when first where that is another moment."""
 
     count: int
     last: datetime
+    first: datetime | None = None
+
+    @property
+    def began(self) -> datetime:
+        """Return when the first was."""
+        return self.first or self.last
 
 
 class PullCounter:
-    """Pulls that are not in the index yet; for any number of threads."""
+    """Pulls that were not told of yet; for any number of threads."""
 
     def __init__(self, most: int = MOST_REMEMBERED) -> None:
         self._most = most
@@ -45,7 +52,7 @@ class PullCounter:
         with self._lock:
             before = self._pulls.get(pulled)
             if before or len(self._pulls) < self._most:
-                self._pulls[pulled] = Pulls(before.count + 1 if before else 1, now)
+                self._pulls[pulled] = Pulls(before.count + 1, now, before.began) if before else Pulls(1, now)
 
     def take(self) -> Mapping[Pulled, Pulls]:
         """Return what was remembered, and begin anew."""

@@ -71,6 +71,7 @@ def test_a_pull_is_one_line_that_says_what_was_pulled_by_whom_and_how_long_it_to
         "pulled": DIGEST,
         "tag": "v1",
         "principal": "robot",
+        "by": "alice",
         "status": 200,
         "received": 0,
         "sent": 4,

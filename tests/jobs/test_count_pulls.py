@@ -12,16 +12,20 @@ from typing import Any
 
 import pytest
 
-from chalicelib.api import telemetry
+from chalicelib.api import telemetry, tokens
 from chalicelib.api.http import Request, Response
 from chalicelib.jobs import count_pulls
 from chalicelib.oci.digests import Digest
+from chalicelib.policy.grants import Grant, Kind, Principal
 from chalicelib.services import Services
+from chalicelib.store.directory import audit
+from chalicelib.store.directory.audit import ALL
 from chalicelib.store.dynamodb import DynamoTable, dynamo_client, make_table
 from chalicelib.store.index import artifacts, written
 from chalicelib.store.pulls import Pulled
 from chalicelib.store.signing import Credentials
-from chalicelib.store.table import Key, Record, Table
+from chalicelib.store.table import Key, Record, Slice, Table
+from tests.api.asking import basic
 from tests.engines import moto
 from tests.jobs.test_reindex import services_of
 from tests.memory import START, Clock
@@ -38,10 +42,13 @@ class Body:
         return b""
 
 
-def line(path: str, digest: str = "", *, status: int = 200, method: str = "GET") -> str:
+def line(
+    path: str, digest: str = "", *, status: int = 200, method: str = "GET", who: Mapping[str, str] | None = None
+) -> str:
     """Return what a function writes of a request."""
     stream = StringIO()
-    request = Request(method, path, {}, {"user-agent": "docker/27.0"}, Body(), "https://registry.test", "request-1")
+    headers = {"user-agent": "docker/27.0", **(who or {})}
+    request = Request(method, path, {}, headers, Body(), "https://registry.test", "request-1")
     telemetry.write(request, Response(status, {"Docker-Content-Digest": digest}, b"{}"), 0.01, stream)
     return stream.getvalue()
 
@@ -173,7 +180,7 @@ def test_what_is_none_of_our_lines_is_passed_over() -> None:
         '{"repository": 5, "pulled": 7}',
         *(json.dumps({**good, **wrong}) for wrong in (
             {"repository": "UPPER"}, {"repository": "../x"}, {"pulled": "sha256:short"}, {"tag": "a b"}, {"tag": 5},
-            {"repository": "gone/app"}, {"pulled": LAYER},
+            {"repository": "gone/app"}, {"pulled": LAYER}, {"by": 5},
         )),
     ]  # fmt: skip
 
@@ -235,6 +242,28 @@ def test_on_dynamodb_a_repetition_counts_once_and_the_mark_goes_by_itself() -> N
         assert world.home().pulls == 2
         marks = [item for item in client.scan(TableName="index")["Items"] if "count_pulls" in item["pk"]["S"]]
         assert [int(mark["ttl"]["N"]) > clock().timestamp() for mark in marks] == [True]
+
+
+def test_who_pulled_is_in_the_audit_log_once_however_often_the_lines_come() -> None:
+    world, services = world_and_services()
+    digest = world.push(image("one"), "v1")
+    path = f"/v2/{HOME}/manifests/v1"
+    token = tokens.ring((bytes(32),)).issue(Grant(Principal("robot$ci", kind=Kind.ROBOT)), world.clock(), 60)
+    callers: list[Mapping[str, str]] = [{"authorization": f"Bearer {token}"}, basic("änn"), {}]
+    messages = [line(path, str(digest), who=who) for who in callers]
+    event = delivery(messages)
+    world.clock.advance(MINUTE)
+
+    with pytest.raises(OSError, match="does not answer"):
+        count_pulls.run(replace(services, index=world.over(Failing(world.table, "add"))), event)
+    for _ in range(2):
+        count_pulls.run(services, event)
+
+    found = audit.page(services.directory, ALL, Slice()).entries
+    assert [(each.event.username, each.event.resource, each.event.type) for each in found] == [
+        (name, "library/app:v1", "pull_artifact") for name in ("robot$ci", "änn", "anonymous")
+    ]
+    assert [each.time[-7:-1] for each in found] == ["00.000", "01.000", "02.000"]
 
 
 def test_a_pull_is_what_the_log_line_says() -> None:

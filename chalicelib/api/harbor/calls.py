@@ -17,7 +17,7 @@ import orjson
 from chalicelib.api import indexing
 from chalicelib.api.harbor.errors import JSON, HarborCode, HarborError, bad_request
 from chalicelib.api.http import Request, Response
-from chalicelib.policy.audit import Event
+from chalicelib.policy.audit import ANONYMOUS, Event
 from chalicelib.policy.grants import Principal
 from chalicelib.policy.rbac import Permission
 from chalicelib.services import Services
@@ -111,7 +111,8 @@ class HarborCall:
 
     def _event(self, resource_type: str, operation: str, resource: str, description: str) -> Event:
         project_id = self.in_project.id if self.in_project else 0
-        return Event(self.principal.name, resource, resource_type, operation, description, True, project_id)
+        actor = self.principal.name or ANONYMOUS
+        return Event(actor, resource, resource_type, operation, description, True, project_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,20 @@ _PULLED = "pulled"
 _LATER = "somebody else wrote a later pull"
 
 
-def flush(index: Index, pulls: Mapping[Pulled, Pulls], project_id: Callable[[Repository], int | None]) -> None:
+def flush(
+    index: Index,
+    pulls: Mapping[Pulled, Pulls],
+    project_id: Callable[[Repository], int | None],
+    *,
+    numbers: bool = True,
+    times: bool = True,
+) -> None:
     """Write pulls into the index: a repository's number, an artifact's and a tag's time. What is gone is left out.
 
     `project_id` tells which project a repository is in now, None where that is gone. Raise OSError.
     """
+    if not (numbers or times):
+        return
     groups: dict[Repository, list[Pulled]] = {}
     for pulled in pulls:
         groups.setdefault(pulled.repository, []).append(pulled)
@@ -29,8 +38,10 @@ def flush(index: Index, pulls: Mapping[Pulled, Pulls], project_id: Callable[[Rep
         number = project_id(repository)
         home = repositories.find(index, number, repository) if number is not None else None
         if home:
-            repositories.pulled(index, home, sum(pulls[pulled].count for pulled in group))
-            _note_times(index, _latest(home, ((pulled, pulls[pulled].last) for pulled in group)))
+            if numbers:
+                repositories.pulled(index, home, sum(pulls[pulled].count for pulled in group))
+            if times:
+                _note_times(index, _latest(home, ((pulled, pulls[pulled].last) for pulled in group)))
 
 
 def _latest(home: RepositoryRecord, group: Iterable[tuple[Pulled, datetime]]) -> Mapping[Key, int]:
