@@ -237,7 +237,7 @@ OPERATIONS: Sequence[Operation] = (
     Operation("upload 50 MiB, POST+PATCH+PUT", _upload(50 * MIB), 12),
     Operation("last PUT of 20 MiB", _last_put(20 * MIB), 12),
     Operation("last PUT of 50 MiB", _last_put(50 * MIB), "last PUT of 20 MiB"),
-    Operation("manifest PUT, 5 layers", _put_manifest, 11 + _FOR_A_NEW_TAG, round_trips=4 + _FOR_A_NEW_TAG),
+    Operation("manifest PUT, 5 layers", _put_manifest, 12 + _FOR_A_NEW_TAG, round_trips=4 + _FOR_A_NEW_TAG),
     Operation("mount", _mount, 2),
     Operation("tags/list?n=100", _list_tags, 1),
     Operation(

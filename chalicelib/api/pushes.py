@@ -46,9 +46,12 @@ def put_manifest(call: Call) -> Response:
         raise RegistryError(ErrorCode.DIGEST_INVALID, f"the manifest received is not {digest}")
     extra = _extra_tags(call.request) if isinstance(reference, Digest) else ()
     tags = (reference,) if isinstance(reference, Tag) else extra
-    manifests.put(call.services.content, call.repository, manifest, digest, tags)
-    with _audited(call, "create", reference):
-        indexing.pushed(call.services, call.project_id, call.repository, manifest, digest, tags)
+
+    def told() -> None:
+        with _audited(call, "create", reference):
+            indexing.pushed(call.services, call.project_id, call.repository, manifest, digest, tags)
+
+    manifests.put(call.services.content, call.repository, manifest, digest, tags, told)
     headers = {
         "Location": f"/v2/{call.repository}/manifests/{digest}",
         "Docker-Content-Digest": str(digest),

@@ -21,7 +21,7 @@ from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.services import Services
-from chalicelib.store import layout
+from chalicelib.store import layout, manifests
 from chalicelib.store.directory import projects
 from chalicelib.store.index import Index, artifacts, removal, repositories, settle, written
 from chalicelib.store.index.attempts import in_any, in_known
@@ -157,8 +157,8 @@ def _is_there(index: Index, repository: Repository) -> bool:
     """Tell whether the bucket has the repository; one that only the catalog lacks is entered again."""
     if index.content.objects.head(layout.catalog(repository)):
         return True
-    prefixes = (layout.manifests(repository), layout.tags(repository))
-    if not any(index.content.objects.list(prefix, limit=1).entries for prefix in prefixes):
+    tagged = index.content.objects.list(layout.tags(repository), limit=1).entries
+    if not tagged and not any(manifests.stored(index.content, repository)):
         return False
     index.content.objects.put(layout.catalog(repository), b"")
     return True

@@ -9,13 +9,16 @@ Invariants:
 * Deleting goes in reverse: tags, then the referrer's entry, then the manifest. A tag goes only if it still names
   the manifest at that moment. Where one client deletes the very manifest with a subject that another one pushes,
   its entry among the referrers may be there without it, or be missing, until it is pushed or deleted again.
+* A manifest that is deleted is `condemned` first (`store.condemned`): the object stays, as nobody's manifest, for the
+  collector. Whoever condemns looks for tags afterwards, and whoever moves tags looks at the manifest afterwards: so
+  of a delete and a push that meet, one of the two sees the other, and what a tag names does not stay condemned.
 
 Sparse indexes: an index may name manifests that the repository lacks as long as it holds at least one of them (a
 copy of chosen platforms), or as it names none. An index of which nothing is here is refused: no pull of it could
 work.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,7 +30,7 @@ from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.oci.pages import LARGEST, Page, PageRequest
-from chalicelib.store import layout
+from chalicelib.store import condemned, layout
 from chalicelib.store.blobs import JSON
 from chalicelib.store.content import Content
 from chalicelib.store.objects import ConditionFailedError, Head, Object
@@ -60,7 +63,7 @@ def get(content: Content, repository: Repository, reference: Tag | Digest) -> St
 def head(content: Content, repository: Repository, reference: Tag | Digest) -> StoredManifest:
     """Return what is known of the manifest under a reference, without its bytes; raise MANIFEST_UNKNOWN."""
     key = _key(repository, reference)
-    found = content.objects.head(key)
+    found = condemned.live(content.objects.head(key))
     if found is None:
         named = _through_tags(content, repository, reference) if isinstance(reference, Digest) else None
         if named is None:
@@ -74,12 +77,29 @@ def _find(content: Content, repository: Repository, reference: Tag | Digest) -> 
     """Return the object under a reference and its key, not yet verified; raise MANIFEST_UNKNOWN."""
     key = _key(repository, reference)
     found = content.objects.get(key)
-    if found is not None:
+    if found is not None and condemned.live(found.head):
         return key, found
     named = _through_tags(content, repository, reference) if isinstance(reference, Digest) else None
     if named is None:
         raise _unknown(reference)
     return named
+
+
+def stored(content: Content, repository: Repository) -> Iterator[Digest]:
+    """Yield the digests of the manifests that are there by themselves; asks for each of them."""
+    prefix, after = layout.manifests(repository), ""
+    while True:
+        page = content.objects.list(prefix, after=after)
+        digests = (Digest.parse(layout.manifest_digest(repository, entry.key)) for entry in page.entries)
+        yield from (digest for digest in digests if is_stored(content, repository, digest))
+        if not page.more:
+            return
+        after = page.entries[-1].key
+
+
+def is_stored(content: Content, repository: Repository, digest: Digest) -> bool:
+    """Tell whether a manifest is there by itself, and not only through a tag."""
+    return condemned.live(content.objects.head(layout.manifest(repository, digest))) is not None
 
 
 def _key(repository: Repository, reference: Tag | Digest) -> str:
@@ -116,11 +136,23 @@ def _unknown(reference: Tag | Digest) -> RegistryError:
     return RegistryError(ErrorCode.MANIFEST_UNKNOWN, detail={"reference": str(reference)})
 
 
-def put(content: Content, repository: Repository, manifest: Manifest, digest: Digest, tags: Iterable[Tag]) -> None:
+def _nothing() -> None:
+    """Do nothing beside a push."""
+
+
+def put(
+    content: Content,
+    repository: Repository,
+    manifest: Manifest,
+    digest: Digest,
+    tags: Iterable[Tag],
+    beside: Callable[[], None] = _nothing,
+) -> None:
     """Store a manifest under its digest and let `tags` name it; raise MANIFEST_BLOB_UNKNOWN.
 
     Round trips: what it refers to is checked side by side; then manifest, tag hints and catalog entry side by
-    side (none of them shows before the tag); then the referrer's entry; then the tags.
+    side (none of them shows before the tag); then the referrer's entry; then the tags; then, if there are any, a look
+    at the manifest, and `beside` it what is to be told once the tags are there.
     """
     names = tuple(dict.fromkeys(tags))
     listed = _check_references(content, repository, manifest)
@@ -136,11 +168,30 @@ def put(content: Content, repository: Repository, manifest: Manifest, digest: Di
     if not listed:
         writes.append(partial(content.objects.put, layout.catalog(repository), b""))
     content.together(lambda write: write(), writes)
+    _put_referrer(content, repository, manifest, digest)
+    content.together(partial(_put_tag, content, repository, manifest, digest), names)
+    looking = content.pool.submit(is_stored, content, repository, digest) if names else None
+    beside()
+    if looking and not looking.result():
+        _confirm(content, repository, manifest, digest)
+
+
+def _put_referrer(content: Content, repository: Repository, manifest: Manifest, digest: Digest) -> None:
     if manifest.subject:
         entry = orjson.dumps(manifest.referrer(digest))
         key = layout.referrer(repository, manifest.subject.digest, digest)
         content.objects.put(key, entry, content_type=JSON)
-    content.together(partial(_put_tag, content, repository, manifest, digest), names)
+
+
+def _confirm(content: Content, repository: Repository, manifest: Manifest, digest: Digest) -> None:
+    """Bring back a manifest that somebody condemned, or removed, since it was written, while a tag names it."""
+    key = layout.manifest(repository, digest)
+
+    def named() -> bool:
+        return _through_tags(content, repository, digest) is not None
+
+    if condemned.restore(content, key, manifest.content, manifest.media_type, named):
+        _put_referrer(content, repository, manifest, digest)
 
 
 def _put_tag(content: Content, repository: Repository, manifest: Manifest, digest: Digest, tag: Tag) -> None:
@@ -159,7 +210,9 @@ def _check_references(content: Content, repository: Repository, manifest: Manife
     keys = [layout.link(repository, digest) for digest in blobs]
     keys += [layout.manifest(repository, digest) for digest in children]
     *found, listed = content.together(content.objects.head, [*keys, layout.catalog(repository)])
-    missing = [digest for digest, head in zip([*blobs, *children], found, strict=True) if head is None]
+    missing = [
+        digest for digest, head in zip([*blobs, *children], found, strict=True) if condemned.live(head) is None
+    ]
     if children:
         # A child whose manifest object went in a race may still be named by a tag.
         missing = [digest for digest in missing if _through_tags(content, repository, digest) is None]
@@ -182,25 +235,41 @@ def delete_tag(content: Content, repository: Repository, tag: Tag) -> None:
 
 def delete(content: Content, repository: Repository, digest: Digest) -> None:
     """Delete a manifest and every tag that names it; raise MANIFEST_UNKNOWN."""
-    _, found = _find(content, repository, digest)
-    content.together(partial(_untag, content, repository, digest), _tags_naming(content, repository, digest))
+    where, found = _find(content, repository, digest)
+    key = layout.manifest(repository, digest)
+    # What is damaged has an entity tag that its tags have not, or some other tag has.
+    whole = digest.matches(found.content)
+    etag = found.head.etag if whole else ""
+    content.together(partial(_untag, content, repository, digest, etag), _tags_naming(content, repository, digest))
     # What is damaged can be deleted as well.
-    subject = oci.parse(found.content, found.head.content_type).subject if digest.matches(found.content) else None
-    if subject:
-        content.objects.delete(layout.referrer(repository, subject.digest, digest))
-    content.objects.delete(layout.manifest(repository, digest))
+    manifest = oci.parse(found.content, found.head.content_type) if whole else None
+    if manifest and manifest.subject:
+        content.objects.delete(layout.referrer(repository, manifest.subject.digest, digest))
+    seen = found.head.etag if where == key else ""
+    condemned.condemn(content, key, found.content, found.head.content_type, seen)
+    if manifest and _through_tags(content, repository, digest):
+        _confirm(content, repository, manifest, digest)
 
 
-def _untag(content: Content, repository: Repository, digest: Digest, tag: Tag) -> None:
-    """Delete a tag if it names the manifest; where it moves meanwhile, it names another one and stays."""
+def _untag(content: Content, repository: Repository, digest: Digest, etag: str, tag: Tag) -> None:
+    """Delete a tag if it names the manifest; where it moves meanwhile, it names another one and stays.
+
+    It carries the same bytes, so it has the manifest's entity tag, `etag`; where S3 encrypts with keys, it need not.
+    """
     key = layout.tag(repository, tag)
+    if etag and _dropped(content, key, etag):
+        return
     found = content.objects.head(key)
-    if found is None or _digest_of(found) != digest:
-        return
+    if found is not None and _digest_of(found) == digest:
+        _dropped(content, key, found.etag)
+
+
+def _dropped(content: Content, key: str, etag: str) -> bool:
     try:
-        content.objects.delete_if(key, found.etag)
+        content.objects.delete_if(key, etag)
     except ConditionFailedError:
-        return
+        return False
+    return True
 
 
 def tags(content: Content, repository: Repository, request: PageRequest) -> Page[str]:

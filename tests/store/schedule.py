@@ -9,6 +9,7 @@ import queue
 import random
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Generic, NamedTuple, TypeVar
 
@@ -17,8 +18,17 @@ from tests.memory import MemoryObjects
 T = TypeVar("T")
 _SECONDS = 30
 
-# Which of so many actions that wait goes on: an index.
-Choose = Callable[[int], int]
+
+class Waiting(NamedTuple):
+    """An action that waits for its turn: which one, and the request that it is about to do."""
+
+    number: int
+    operation: str
+    key: str
+
+
+# Which of the actions that wait goes on: an index.
+Choose = Callable[[Sequence[Waiting]], int]
 
 
 class Action(NamedTuple, Generic[T]):
@@ -31,11 +41,11 @@ class Action(NamedTuple, Generic[T]):
 def interleave(actions: Sequence[Action[T]], choose: Choose) -> list[T | BaseException]:
     """Run the actions together and return what each returned or raised."""
     results: dict[int, T | BaseException] = {}
-    stops: queue.SimpleQueue[int] = queue.SimpleQueue()
+    stops: queue.SimpleQueue[Waiting] = queue.SimpleQueue()
     turns = [threading.Semaphore(0) for _ in actions]
 
-    def stop(number: int) -> None:
-        stops.put(number)
+    def stop(number: int, operation: str, key: str) -> None:
+        stops.put(Waiting(number, operation, key))
         assert turns[number].acquire(timeout=_SECONDS)
 
     def run(number: int) -> None:
@@ -43,41 +53,51 @@ def interleave(actions: Sequence[Action[T]], choose: Choose) -> list[T | BaseExc
             results[number] = actions[number].do()
         except BaseException as error:  # noqa: BLE001 - the caller looks at it
             results[number] = error
-        stops.put(number)
+        stops.put(Waiting(number, "", ""))
 
     for number, action in enumerate(actions):
-        action.objects.before = lambda operation, key, number=number: stop(number)  # type: ignore[misc]  # noqa: ARG005
+        action.objects.before = lambda operation, key, number=number: stop(number, operation, key)  # type: ignore[misc]
     threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(len(actions))]
-    waiting: list[int] = []
+    waiting: list[Waiting] = []
     for number, thread in enumerate(threads):
         thread.start()
         _until_stopped(stops, number, results, waiting)
     while waiting:
-        chosen = waiting.pop(choose(len(waiting)))
+        chosen = waiting.pop(choose(waiting)).number
         turns[chosen].release()
         _until_stopped(stops, chosen, results, waiting)
     return [results[number] for number in range(len(actions))]
 
 
 def _until_stopped(
-    stops: "queue.SimpleQueue[int]", number: int, results: dict[int, T | BaseException], waiting: list[int]
+    stops: "queue.SimpleQueue[Waiting]", number: int, results: dict[int, T | BaseException], waiting: list[Waiting]
 ) -> None:
-    assert stops.get(timeout=_SECONDS) == number
+    stopped = stops.get(timeout=_SECONDS)
+    assert stopped.number == number
     if number not in results:
-        waiting.append(number)
+        waiting.append(stopped)
         waiting.sort()
 
 
+def by_chance(seed: int) -> Choose:
+    """Return choices by chance, the same ones for the same seed."""
+    source = random.Random(seed)
+    return lambda waiting: source.randrange(len(waiting))
+
+
 def every_order(run: Callable[[Choose], None]) -> int:
-    """Call `run` once for every order that its choices allow; return how many there were."""
-    path: list[int] = []
+    """Call `run` for the orders that its choices allow; return how many there were.
+
+    Of orders that differ only in which of two independent requests came first, one is run: no store, and no client,
+    could tell them apart (sleep sets, as model checkers keep them).
+    """
+    walk = _Walk()
     runs = 0
     while True:
-        walk = _Walk(tuple(path))
+        walk.begin()
         run(walk)
-        runs += 1
-        path = walk.next_path()
-        if not path:
+        runs += walk.new
+        if not walk.advance():
             return runs
 
 
@@ -98,8 +118,8 @@ class _Insertion:
         self._ahead = ahead
         self.happened = False
 
-    def __call__(self, waiting: int) -> int:
-        if waiting == 1:
+    def __call__(self, waiting: Sequence[Waiting]) -> int:
+        if len(waiting) == 1:
             return 0
         if self._ahead:
             self._ahead -= 1
@@ -111,25 +131,79 @@ class _Insertion:
 def some_orders(run: Callable[[Choose], None], runs: int) -> None:
     """Call `run` with choices by chance, the same ones every time: for races with too many orders to try all."""
     for seed in range(runs):
-        run(random.Random(seed).randrange)
+        run(by_chance(seed))
+
+
+_READS = frozenset({"get", "head", "versions", "list", "read"})
+_OF_ONE_KEY = frozenset({"get", "head", "versions", "read", "put", "delete_if"})
+
+
+def _independent(one: Waiting, two: Waiting) -> bool:
+    """Tell whether two requests do the same in either order. What is not known to do so does not."""
+    if {one.operation, two.operation} <= _READS:
+        return True
+    if {one.operation, two.operation} <= _OF_ONE_KEY:
+        return one.key != two.key
+    listing, other = (one, two) if one.operation == "list" else (two, one)
+    return listing.operation == "list" and other.operation in _OF_ONE_KEY and not other.key.startswith(listing.key)
+
+
+@dataclass
+class _Node:
+    """A choice: what waited, what is asleep since an equal order was run, and what was chosen so far."""
+
+    waiting: tuple[Waiting, ...]
+    asleep: frozenset[int]
+    chosen: list[int]
+
+    def next(self) -> int | None:
+        """Return the number of the next action to choose, or None after the last."""
+        return next((w.number for w in self.waiting if w.number not in self.asleep | set(self.chosen)), None)
+
+    def asleep_below(self) -> frozenset[int]:
+        """Return what is asleep after the last choice: what could as well have been done before it."""
+        requests = {waiting.number: waiting for waiting in self.waiting}
+        now = requests[self.chosen[-1]]
+        before = self.asleep | set(self.chosen[:-1])
+        return frozenset(number for number in before if _independent(requests[number], now))
 
 
 class _Walk:
-    """One way through the tree of choices: the given first ones, then always the first."""
+    """A walk through the tree of choices, one way at a time."""
 
-    def __init__(self, given: tuple[int, ...]) -> None:
-        self._given = given
-        self._made: list[tuple[int, int]] = []
+    def __init__(self) -> None:
+        self._nodes: list[_Node] = []
+        self._depth = 0
+        # Whether the way is unlike all before. One that turns out not to be is gone to its end, since it has begun.
+        self.new = True
 
-    def __call__(self, count: int) -> int:
-        position = len(self._made)
-        index = self._given[position] if position < len(self._given) else 0
-        self._made.append((index, count))
-        return index
+    def begin(self) -> None:
+        """Begin another way: where the last one was left."""
+        self._depth = 0
+        self.new = True
 
-    def next_path(self) -> list[int]:
-        """Return the choices that begin the next way, or nothing after the last."""
-        made = self._made
-        while made and made[-1][0] + 1 == made[-1][1]:
-            made = made[:-1]
-        return [index for index, _ in made[:-1]] + [made[-1][0] + 1] if made else []
+    def __call__(self, waiting: Sequence[Waiting]) -> int:
+        if not self.new:
+            return 0
+        if self._depth == len(self._nodes):
+            asleep = self._nodes[-1].asleep_below() if self._nodes else frozenset()
+            node = _Node(tuple(waiting), asleep, [])
+            first = node.next()
+            if first is None:
+                self.new = False
+                return 0
+            node.chosen.append(first)
+            self._nodes.append(node)
+        node = self._nodes[self._depth]
+        self._depth += 1
+        return [w.number for w in waiting].index(node.chosen[-1])
+
+    def advance(self) -> bool:
+        """Go on to the next way; tell whether there is one."""
+        while self._nodes:
+            following = self._nodes[-1].next()
+            if following is not None:
+                self._nodes[-1].chosen.append(following)
+                return True
+            self._nodes.pop()
+        return False

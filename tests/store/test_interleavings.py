@@ -7,7 +7,6 @@ What a step is:
 * one with a fault at one of its S3 requests: a world on the way from the old to the new one is left.
 """
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -37,7 +36,7 @@ from tests.store.model import (
     observe,
     refers,
 )
-from tests.store.schedule import Action, interleave
+from tests.store.schedule import Action, by_chance, interleave
 
 _repository = st.sampled_from(REPOSITORIES)
 _content = st.sampled_from(CONTENTS)
@@ -104,7 +103,7 @@ class Together(Step):
     def take(self, registry: Registry) -> None:
         """The outcome is that of some order."""
         actions = [_action(operation, registry.process()) for operation in self.operations]
-        statuses = interleave(actions, random.Random(self.seed).randrange)
+        statuses = interleave(actions, by_chance(self.seed))
 
         found = observe(registry.reader)
         serial = [self._serial(registry.world, order) for order in permutations(range(len(self.operations)))]

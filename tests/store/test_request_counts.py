@@ -96,11 +96,11 @@ ROWS = (
     Row("1 MB, POST, PATCH and PUT",     _nothing,   _post_patch_and_put(1_000_000),                  7, 12),
     Row("50 MB, POST, PATCH and PUT",    _nothing,   _post_patch_and_put(BIG),                       11, 12),
     Row("50 MiB, POST, PATCH and PUT",   _nothing,   _post_patch_and_put(BIGGER),                    12, 12),
-    Row("manifest PUT, 5 layers",        _image,     _put_image,                                     10, 11, 1),
-    Row("manifest PUT, new, 5 layers",   _layers,    _put_image,                                     10, 11, 1),
+    Row("manifest PUT, 5 layers",        _image,     _put_image,                                     11, 12, 1),
+    Row("manifest PUT, new, 5 layers",   _layers,    _put_image,                                     11, 12, 1),
     Row("mount",                         _image,     _ask("POST", _MOUNT),                            2,  2),
     Row("100 of 10 000 tags",            _10k_tags,  _ask("GET", "a/b/tags/list?n=100"),              1,  1),
-    Row("manifest DELETE, 1 002 tags",   _many_tags, _ask("DELETE", f"a/b/manifests/{IMAGE.digest}"),  7, 12, 4),
+    Row("manifest DELETE, 1 002 tags",   _many_tags, _ask("DELETE", f"a/b/manifests/{IMAGE.digest}"),  8, 12, 4),
 )
 # fmt: on
 

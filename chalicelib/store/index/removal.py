@@ -9,9 +9,8 @@ Invariants:
 
 from functools import partial
 
-from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository, Tag
-from chalicelib.store import layout
+from chalicelib.store import layout, manifests
 from chalicelib.store.index import Index, events, repositories, settle
 from chalicelib.store.index.attempts import in_known
 from chalicelib.store.index.repositories import RepositoryRecord
@@ -49,8 +48,7 @@ def _restore(index: Index, project_id: int, repository: Repository) -> None:
     for tag in index.content.objects.list(layout.tags(repository)).entries:
         name = Tag(tag.key.removeprefix(layout.tags(repository)))
         events.retagged(index, project_id, repository, {name.name: settle.named(index, repository, name)})
-    for entry in index.content.objects.list(layout.manifests(repository)).entries:
-        digest = Digest.parse(layout.manifest_digest(repository, entry.key))
+    for digest in manifests.stored(index.content, repository):
         events.found(index, project_id, repository, digest)
 
 

@@ -17,7 +17,7 @@ from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag
-from chalicelib.store import layout, manifests
+from chalicelib.store import manifests
 from chalicelib.store.index import Index, artifacts, descriptions, kinds
 from chalicelib.store.index.artifacts import Artifact
 from chalicelib.store.index.attempts import in_same
@@ -88,13 +88,13 @@ def renewed(index: Index, home: RepositoryRecord, digest: Digest, pushed: str) -
         checked(index, home, digest)
     found = descriptions.read(index.content, home.repository, digest)
     if found is None:
-        return
+        return checked(index, home, digest)
     described = descriptions.describe(index.content, home.repository, digest, found)
     in_same(index, home, _correct, described)
     _relate(index, home, str(digest), described)
     for child in _child_digests(described.children):
         listing(index, home, child)
-    listing(index, home, str(digest))
+    return listing(index, home, str(digest))
 
 
 def _correct(index: Index, home: RepositoryRecord, described: Description) -> None:
@@ -195,7 +195,7 @@ def gone(index: Index, home: RepositoryRecord, digest: Digest) -> None:
 
 
 def _is_stored(index: Index, home: RepositoryRecord, digest: Digest) -> bool:
-    return index.content.objects.head(layout.manifest(home.repository, digest)) is not None
+    return manifests.is_stored(index.content, home.repository, digest)
 
 
 def _remove(index: Index, home: RepositoryRecord, digest: str) -> bool:

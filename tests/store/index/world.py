@@ -177,8 +177,7 @@ class World:
         content = self.index.content
         names = manifests.tags(content, repository, PageRequest()).entries
         tags = {name: str(manifests.head(content, repository, Tag(name)).digest) for name in names}
-        prefix = layout.manifests(repository)
-        stored = {layout.manifest_digest(repository, key) for key in self.objects.keys(prefix)} | set(tags.values())
+        stored = set(map(str, manifests.stored(content, repository))) | set(tags.values())
         known = {digest: self._described(repository, digest, tags) for digest in sorted(stored)}
         parents = {
             digest: tuple(sorted(other for other in known if digest in known[other]["children"])) for digest in known
