@@ -37,6 +37,7 @@ PULL = "pull_artifact"
 ANONYMOUS = "anonymous"
 # No name is longer; what a stranger sends as one at a login may be.
 LONGEST_NAME = 255
+LONGEST_RETENTION = 240_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +104,24 @@ class Rules:
     def want(self, event_type: str) -> bool:
         """Tell whether an event of this type is told at all."""
         return event_type not in self.disabled and (self.pulls or event_type != PULL)
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """What a purge removes: entries of some types that are older than so many hours."""
+
+    hours: int
+    types: Types
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, Any]) -> "Purge":
+        """Return what parameters in Harbor's form ask for; raise ValueError."""
+        hours, types = parameters.get("audit_retention_hour"), parameters.get("include_event_types") or ""
+        if not isinstance(hours, int) or isinstance(hours, bool) or not 0 <= hours <= LONGEST_RETENTION:
+            raise ValueError(f"audit_retention_hour must be a whole number from 0 to {LONGEST_RETENTION}")
+        if not isinstance(types, str):
+            raise ValueError("include_event_types must be a text of types with commas between")  # noqa: TRY004 - as above
+        named = Types.parse(types)
+        if unknown := sorted(named.names - known(named.names)):
+            raise ValueError(f"there is no type of events {', '.join(unknown)}: see /auditlog-exts/events")
+        return cls(hours, named)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from chalicelib.policy.collectors import Endpoint
 from chalicelib.policy.people import ILLEGAL
 from chalicelib.policy.projects import parse_storage_limit
 from chalicelib.policy.robots import LONGEST_DURATION, NEVER
@@ -134,6 +135,13 @@ def _json(text: str) -> object:
         return None
 
 
+def _endpoint(value: object) -> str:
+    text = _text(value)
+    if text:
+        Endpoint.parse(text)
+    return text
+
+
 def _elsewhere(_value: object) -> object:
     raise ValueError("is set by /system/scanAll/schedule")
 
@@ -153,7 +161,7 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType({
     "pull_time_update_disable":            Setting(False, _flag),
     "pull_count_update_disable":           Setting(False, _flag),
     "pull_audit_log_disable":              Setting(False, _flag),
-    "audit_log_forward_endpoint":          Setting("", _text),
+    "audit_log_forward_endpoint":          Setting("", _endpoint),
     "skip_audit_log_database":             Setting(False, _flag),
     "scanner_skip_update_pulltime":        Setting(False, _flag),
     "disabled_audit_log_event_types":      Setting("", _text),
@@ -233,6 +241,12 @@ def _parsed(name: str, value: object) -> Any:
         return SETTINGS[name].parse(value)
     except ValueError as error:
         raise ValueError(f"{name} {error}") from error
+
+
+def check(values: Mapping[str, Any]) -> None:
+    """Raise ValueError where settings are good each by itself and not together."""
+    if values["skip_audit_log_database"] and not values["audit_log_forward_endpoint"]:
+        raise ValueError("skip_audit_log_database needs an audit_log_forward_endpoint: events would go nowhere")
 
 
 def with_defaults(changed: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -94,9 +94,10 @@ def set_configuration(call: HarborCall) -> Response:
     body = call.body()
     try:
         changes = rules.parse(body)
+        before = rules.with_defaults(configuration.read(call.services.directory))
+        rules.check({**before, **changes})
     except ValueError as error:
         raise bad_request(str(error)) from error
-    before = rules.with_defaults(configuration.read(call.services.directory))
     changed = [name for name, value in changes.items() if value != before[name]]
     others = _are_users(call)
     fixed = [name for name in changed if not rules.editable(name, users=others)]

@@ -19,6 +19,7 @@ audit/<project id>     <time>.<id>.<chance>  an event of a project              
 audit/                 <time>.<id>.<chance>  every event, system and projects together       audit
 count/audit/<project>  count                 {after, entries}: events counted so far         audit
 forward/               <time>.<id>.<chance>  an event that is yet to be sent; expires        audit
+jobs/                  forward_audit         a process sends them; expires                   jobs.forward_audit
 sessions/              <hash>                a portal session; expires                       sessions
 logins/                <account or source>   failed logins; expires                          logins
 foundation/            laid                  the first project was made                      foundation
