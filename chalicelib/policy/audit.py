@@ -30,6 +30,7 @@ OURS = (
     "create_tag", "delete_tag", "update_tag",
     "create_label", "delete_label", "update_label", "create_artifact-label", "delete_artifact-label",
     "create_user-group", "delete_user-group", "update_user-group",
+    "stop_job", "update_job-schedule", "update_job-queue",
 )
 # fmt: on
 OTHERS = "other_events"

@@ -21,7 +21,7 @@ from chalicelib.jobs import abandoned_uploads, engine, forward_audit, pulled, re
 from chalicelib.server import embedded, http, secrets
 from chalicelib.server.downloads import Downloads
 from chalicelib.server.log import AccessLog
-from chalicelib.server.workers import THREADS, Workers
+from chalicelib.server.workers import Workers
 from chalicelib.services import Services, admin_client, build, check_directory
 from chalicelib.store import bucket
 from chalicelib.store.directory import foundation
@@ -130,7 +130,7 @@ async def _serve(settings: Settings, options: Options, fresh: bool) -> None:
         except OSError as error:
             raise StartError(_cannot_listen(options, error)) from error
         jobs = [asyncio.create_task(_repeat(job, services)) for job in _JOBS if options.jobs or job.always]
-        workers = Workers(services, THREADS if options.jobs else 0)
+        workers = Workers(services) if options.jobs else None
         _greet(settings, options, running.port, fresh)
         await stopped.wait()
         _say(options, "Stopping: requests under way may finish ...")

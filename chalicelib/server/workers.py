@@ -14,21 +14,20 @@ from chalicelib.store.queue import MemoryQueue
 
 log = logging.getLogger(__name__)
 
-THREADS = 4
 _LOOK_SECONDS = 0.5
 
 
 class Workers:
     """Threads that do tasks until they are stopped."""
 
-    def __init__(self, services: Services, threads: int = THREADS) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
         self._stopping = threading.Event()
         queue = services.directory.queue
         # A thread that hangs must not keep the process from ending.
         self._threads = [
             threading.Thread(target=self._work, args=(queue,), name=f"job-{number}", daemon=True)
-            for number in range(threads)
+            for number in range(queue.workers)
             if isinstance(queue, MemoryQueue)
         ]
         for thread in self._threads:

@@ -19,6 +19,7 @@ from chalicelib.store import job_logs
 from chalicelib.store.directory import Directory
 from chalicelib.store.job_records import (
     DEAD,
+    DUE,
     JSON,
     RUNS_ALREADY,
     TAKEN,
@@ -36,6 +37,7 @@ from chalicelib.store.job_records import (
     new_id,
     now,
     pointer_key,
+    task_key,
     task_of,
     where_key,
 )
@@ -62,6 +64,7 @@ __all__ = [
     "Status",
     "Task",
     "Trigger",
+    "active",
     "beginning",
     "check_built",
     "dead",
@@ -81,6 +84,7 @@ __all__ = [
 log_ = logging.getLogger(__name__)
 
 MOST_TASKS = 25
+MOST_SHOWN = 1000
 _ATTEMPTS = 5
 _DROPPED_TOGETHER = 20
 _ENDED = "the execution has ended"
@@ -299,6 +303,14 @@ def retry(directory: Directory, task_id: int) -> bool:
     if moved:
         wake(directory, [moved])
     return moved is not None
+
+
+def active(directory: Directory) -> tuple[Task, ...]:
+    """Return tasks that are not done, those first that are to be looked at first, and up to `MOST_SHOWN`."""
+    due = directory.table.query(DUE, Slice(limit=MOST_SHOWN)).entries
+    keys = [task_key(each.document["execution"], each.document["task"]) for each in due if "task" in each.document]
+    found = directory.table.get_many(keys)
+    return tuple(task_of(found[key]) for key in keys if key in found)
 
 
 def dead(directory: Directory) -> tuple[Task, ...]:

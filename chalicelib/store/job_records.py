@@ -107,7 +107,7 @@ class Task:
     @property
     def key(self) -> Key:
         """Return where its record is."""
-        return Key(f"tasks/{self.execution_id}", f"{self.id:019d}")
+        return task_key(self.execution_id, self.id)
 
     @property
     def due_key(self) -> Key:
@@ -187,12 +187,17 @@ def execution_of(record: Record, counted: Record | None) -> Execution:
     )
 
 
+def task_key(execution_id: int, task_id: int) -> Key:
+    """Return where a task is."""
+    return Key(f"tasks/{execution_id}", f"{task_id:019d}")
+
+
 def find_task(directory: Directory, task_id: int) -> Task | None:
     """Return a task, or None."""
     pointer = directory.table.get(pointer_key(task_id))
     if pointer is None:
         return None
-    found = directory.table.get(Key(f"tasks/{pointer.document['execution']}", f"{task_id:019d}"))
+    found = directory.table.get(task_key(pointer.document["execution"], task_id))
     return task_of(found) if found else None
 
 
@@ -206,7 +211,7 @@ def added(task: Task) -> tuple[Change, ...]:
 
 
 def _due(task: Task) -> Put:
-    return Put(task.due_key, {"task": task.id, "kind": task.kind})
+    return Put(task.due_key, {"task": task.id, "execution": task.execution_id, "kind": task.kind})
 
 
 def move(directory: Directory, task: Task, event: Event, become: Task) -> Task | None:

@@ -14,7 +14,9 @@ LONGEST_DELAY = 900
 
 
 class Queue(Protocol):
-    """Where messages are sent to."""
+    """Where messages are sent to; so many `workers` take them at once, at most."""
+
+    workers: int
 
     def send(self, task_id: int, delay: int = 0) -> None:
         """Have a worker look at a task, after up to `LONGEST_DELAY` seconds; raise OSError."""
@@ -23,7 +25,8 @@ class Queue(Protocol):
 class MemoryQueue:
     """The queue of one process, which its own workers take from; a task is in it once, with its earliest time."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 4) -> None:
+        self.workers = workers
         self._changed = Condition()
         self._moments: dict[int, float] = {}
         self._order: list[tuple[float, int]] = []

@@ -135,9 +135,10 @@ def remove(directory: Directory, kind: Kind, vendor_id: int) -> bool:
     """Remove the schedule of a kind and vendor; tell whether there was one. Raise RefusedError or OSError."""
     found = get(directory, kind, vendor_id)
     if found is None:
-        return False
-    directory.table.commit(Delete(found.key, If(etag=found.etag), _CHANGED), Delete(found.due_key))
-    return True
+        directory.table.commit(Delete(_key(kind, vendor_id), ABSENT, _CHANGED))
+    else:
+        directory.table.commit(Delete(found.key, If(etag=found.etag), _CHANGED), Delete(found.due_key))
+    return found is not None
 
 
 def follow(directory: Directory, name: str) -> None:

@@ -66,6 +66,14 @@ EVENTS: Mapping[str, str] = MappingProxyType({
     "PUT /labels/{label_id}":                              "update_label",
     "DELETE /labels/{label_id}":                           "delete_label",
     "PUT /quotas/{id}":                                    "update_quota",
+    "PUT /system/gc/{gc_id}":                              "stop_job",
+    "POST /system/gc/schedule":                            "update_job-schedule",
+    "PUT /system/gc/schedule":                             "update_job-schedule",
+    "PUT /system/purgeaudit/{purge_id}":                   "stop_job",
+    "POST /system/purgeaudit/schedule":                    "update_job-schedule",
+    "PUT /system/purgeaudit/schedule":                     "update_job-schedule",
+    "PUT /jobservice/jobs/{job_id}":                       "stop_job",
+    "PUT /jobservice/queues/{job_type}":                   "update_job-queue",
 })
 SILENT: Mapping[str, str] = MappingProxyType({
     "POST /c/userExists": "it is a question",

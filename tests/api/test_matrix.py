@@ -25,6 +25,11 @@ _NOTHING = {
     "reference": "none",
     "tag_name": "none",
     "addition": "build_history",
+    "gc_id": "999999999",
+    "purge_id": "999999999",
+    "pool_id": "none",
+    "job_id": "999999999",
+    "job_type": "none",
 }
 _REFUSED = (401, 403)
 

@@ -16,10 +16,12 @@ from chalicelib.api.http import Response
 from chalicelib.oci import manifests as oci_manifests
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository, Tag
+from chalicelib.policy.jobs import NO_VENDOR, Kind, Trigger
 from chalicelib.services import Services
-from chalicelib.store import blobs, layout, manifests
+from chalicelib.store import blobs, executions, layout, manifests
 from chalicelib.store.content import Content
 from chalicelib.store.directory import Directory, logins
+from chalicelib.store.executions import New
 from tests.api.artifacts import Registry
 from tests.api.asking import basic
 from tests.memory import PASSWORD
@@ -37,6 +39,7 @@ _PULL = {"kind": "project", "namespace": "library", "access": [{"resource": "rep
 _ROBOT = {"name": "ci", "level": "project", "duration": 1, "permissions": [_PULL]}
 _ANN = {"username": "ann", "password": "Something1", "email": "ann@example.org", "realname": "Ann"}
 _GROUP = {"group_name": "deck", "group_type": 1, "ldap_group_dn": "cn=deck"}
+_NO_SCHEDULE = {"schedule": {"type": "None"}}
 
 
 class Step(NamedTuple):
@@ -118,6 +121,28 @@ HARBOR: tuple[Step, ...] = (
     Step("GET", "/quotas"),
     Step("GET", "/quotas/{id}"),
     Step("PUT", "/quotas/{id}", {"hard": {"storage": -1}}),
+    Step("GET", "/system/gc"),
+    Step("GET", "/system/gc/{gc_id}"),
+    Step("GET", "/system/gc/{gc_id}/log"),
+    Step("PUT", "/system/gc/{gc_id}"),
+    Step("POST", "/system/gc/schedule", _NO_SCHEDULE),
+    Step("PUT", "/system/gc/schedule", _NO_SCHEDULE),
+    Step("GET", "/system/gc/schedule"),
+    Step("GET", "/system/purgeaudit"),
+    Step("GET", "/system/purgeaudit/{purge_id}"),
+    Step("GET", "/system/purgeaudit/{purge_id}/log"),
+    Step("PUT", "/system/purgeaudit/{purge_id}"),
+    Step("POST", "/system/purgeaudit/schedule", _NO_SCHEDULE),
+    Step("PUT", "/system/purgeaudit/schedule", _NO_SCHEDULE),
+    Step("GET", "/system/purgeaudit/schedule"),
+    Step("GET", "/jobservice/pools"),
+    Step("GET", "/jobservice/pools/{pool_id}/workers"),
+    Step("GET", "/jobservice/queues"),
+    Step("PUT", "/jobservice/queues/{job_type}", {"action": "pause"}),
+    Step("GET", "/jobservice/jobs/{job_id}/log"),
+    Step("PUT", "/jobservice/jobs/{job_id}"),
+    Step("GET", "/schedules"),
+    Step("GET", "/schedules/all/paused"),
     Step("GET", "/audit-logs"),
     Step("GET", "/auditlog-exts"),
     Step("GET", "/auditlog-exts/events"),
@@ -140,6 +165,8 @@ _NAMES = {
     "tag_name": "v1",
     "meta_name": "auto_scan",
     "id": "1",
+    "pool_id": "roadstead",
+    "job_type": "SCHEDULER",
 }
 
 
@@ -237,12 +264,27 @@ def late(registry: Registry, services: Services) -> None:
 
 def harbor(registry: Registry) -> Iterator[tuple[Step, Response]]:
     """Ask for every step of `HARBOR`; yield it with the answer."""
-    names = dict(_NAMES)
+    names = {**_NAMES, **_begun(registry)}
     for step in HARBOR:
         answer = registry.api(step.method, step.path.format(**names), _filled(step.body, names))
         if step.made:
             names[step.made] = answer.headers["Location"].rpartition("/")[2]
         yield step, answer
+
+
+def _begun(registry: Registry) -> Mapping[str, str]:
+    """Begin executions, as schedules do; return their numbers by the names that they have in paths."""
+    services: Services = getattr(registry.client, "live", None) or registry.client.services
+    begun = {}
+    for name, kind in (
+        ("gc_id", Kind.GARBAGE_COLLECTION),
+        ("purge_id", Kind.PURGE_AUDIT_LOG),
+        ("job_id", Kind.ABANDONED_UPLOADS),
+    ):
+        tasks, changes = executions.beginning(services.directory, New(kind, NO_VENDOR, Trigger.SCHEDULE, {}))
+        services.directory.table.commit(*changes)
+        begun[name] = str(tasks[0].id)
+    return begun
 
 
 def _filled(body: object, names: Mapping[str, str]) -> object:

@@ -237,9 +237,8 @@ def _place(path: str) -> str:
     """Return the path as the table of endpoints has it, with what a step names in place of a parameter left open."""
     path = re.sub(r"\{\w+\}", "*", path)
     path = re.sub(r"/projects/short-lived", "/projects/*", path)
-    return re.sub(
-        r"/(repositories/copy|artifacts/v2|tags/stable|additions/build_history)", lambda m: _opened(m[1]), path
-    )
+    named = r"/(schedules/all|repositories/copy|artifacts/v2|tags/stable|additions/build_history)"
+    return re.sub(named, lambda found: _opened(found[1]), path)
 
 
 def _opened(part: str) -> str:

@@ -29,6 +29,7 @@ class Messages:
 
     sent: list[tuple[int, int]] = field(default_factory=list)
     broken: bool = False
+    workers: int = 1
 
     def send(self, task_id: int, delay: int = 0) -> None:
         if self.broken:

@@ -3,6 +3,8 @@
 from chalicelib.api.harbor import (
     artifacts,
     audit,
+    clearing,
+    jobservice,
     labels,
     members,
     projects,
@@ -32,5 +34,7 @@ ENDPOINTS: tuple[HarborEndpoint, ...] = (
     *labels.ENDPOINTS,
     *quotas.ENDPOINTS,
     *audit.ENDPOINTS,
+    *clearing.ENDPOINTS,
+    *jobservice.ENDPOINTS,
     *search.ENDPOINTS,
 )

@@ -32,7 +32,7 @@ tasks/<execution id>   <id>                  a task                             
 task/<id>              self                  {execution}: where it is                        executions
 named/<execution id>   <name>                {task}: tasks that were added under a name      executions
 log/<task id>          <moment>.<n>.<random> a piece of its log; expires                     job_logs
-due/                   <moment>.<what>       {task, kind} or {schedule}: to be looked at then executions
+due/                   <moment>.<what>       {task ...} or {schedule}: to be looked at then  executions
 dead/                  <task id>             {execution}: a task that failed too often       executions
 schedules/             <kind>/<v>            {id, cron, parameters ...}                      schedules
 paused/                <kind>                {}: no task of it is begun; SCHEDULER: no schedule
