@@ -9,6 +9,7 @@ Specification: OCI Distribution 1.1, end-4 to end-7, end-9 to end-11, end-13 and
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from chalicelib.api import auth, guard, indexing
 from chalicelib.api.endpoints import Call
@@ -21,7 +22,7 @@ from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository, Tag, parse_reference
 from chalicelib.oci.uploads import Event
 from chalicelib.policy.grants import Action
-from chalicelib.store import blobs, manifests, sessions, uploads
+from chalicelib.store import blobs, cascade, manifests, sessions, uploads
 from chalicelib.store.sessions import Session
 from chalicelib.store.uploads import Chunk
 
@@ -79,14 +80,17 @@ def _extra_tags(request: Request) -> tuple[Tag, ...]:
 
 
 def delete_manifest(call: Call) -> Response:
-    """Delete a tag, or a manifest with all its tags (end-9)."""
-    reference = reference_of(call)
+    """Delete a tag, or a manifest with all that belongs to it (end-9)."""
+    services, repository, reference = call.services, call.repository, reference_of(call)
+    tell = partial(indexing.deleted, services, call.project_id, repository)
     if isinstance(reference, Tag):
-        manifests.delete_tag(call.services.content, call.repository, reference)
+        manifests.delete_tag(services.content, repository, reference)
+        with _audited(call, "delete", reference):
+            tell(reference)
     else:
-        manifests.delete(call.services.content, call.repository, reference)
-    with _audited(call, "delete", reference):
-        indexing.deleted(call.services, call.project_id, call.repository, reference)
+        cascade.delete(services.content, services.index, call.project_id, repository, reference, tell)
+        name = call.grant.principal.name
+        indexing.artifact_audited(services, name, "delete", call.project_id, repository, reference)
     return Response(202)
 
 

@@ -12,7 +12,7 @@ from chalicelib.jobs import reindex
 from chalicelib.oci import manifests as oci
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository, Tag
-from chalicelib.store import manifests
+from chalicelib.store import layout, manifests
 from chalicelib.store.index import Index
 from tests.api.artifacts import Registry
 from tests.store.index.tables import StoppingTable
@@ -141,6 +141,57 @@ def test_deleting_an_index_takes_its_children_signatures_and_tags_along(registry
     for kept in ("second", "own", children[1], children[2]):
         assert registry.pull("library/app", kept) == 200
     assert registry.api("DELETE", f"{APP}/first").status == 404
+
+
+def test_the_specification_s_delete_takes_as_much_along_and_refuses_as_much(registry: Registry) -> None:
+    child, other = (registry.image("library/app", "", name) for name in ("child", "other"))
+    index = registry.index("library/app", "all", child, other)
+    signature = registry.sign("library/app", index)
+    client = registry.client
+
+    refused = client.ask("DELETE", f"/v2/library/app/manifests/{child}")
+    assert refused.status == 412
+    assert index in orjson.loads(refused.body)["errors"][0]["message"]
+    assert client.ask("DELETE", "/v2/library/app/manifests/all").status == 202
+    assert registry.pull("library/app", index) == 200
+    assert client.ask("DELETE", f"/v2/library/app/manifests/{index}").status == 202
+
+    for gone in (index, child, other, signature):
+        assert registry.pull("library/app", gone) == 404
+    assert unchanged_by_reindex(registry) == []
+
+
+@pytest.mark.parametrize("path", [APP.removesuffix("/artifacts"), f"{APP}/all"])
+def test_what_a_delete_leaves_is_what_reindex_would_leave(registry: Registry, path: str) -> None:
+    child = registry.image("library/app", "", "child")
+    registry.sign("library/app", registry.index("library/app", "all", child))
+    kept = registry.image("library/kept", "v1", "kept")
+
+    assert registry.api("DELETE", path).status == 200
+
+    left = [key for key in registry.client.objects.keys("repositories/library/app/") if "_blobs" not in key]
+    assert [key for key in left if "_tagged" not in key] == []
+    assert registry.get("/projects/library/artifacts")[0]["digest"] == kept
+    assert unchanged_by_reindex(registry) == [kept]
+
+
+def test_a_project_goes_with_everything_in_it_once_its_repositories_are_gone(registry: Registry) -> None:
+    registry.sign("one/app", registry.image("one/app", "v1", "x"))
+
+    assert registry.api("DELETE", "/projects/one").status == 412
+    assert registry.api("DELETE", "/projects/one/repositories/app").status == 200
+    assert registry.api("DELETE", "/projects/one").status == 200
+
+    for prefix in layout.of_project("one"):
+        assert registry.client.objects.keys(prefix) == ()
+
+
+def unchanged_by_reindex(registry: Registry) -> list[str]:
+    """Return what the project's lists show, which a repair of the index does not change."""
+    before = registry.get("/projects/library/artifacts?page_size=100")
+    reindex.run(registry.client.services, "library")
+    assert registry.get("/projects/library/artifacts?page_size=100") == before
+    return digests(before)
 
 
 def test_copying_takes_tags_children_and_signatures_along_and_no_data(registry: Registry) -> None:

@@ -6,8 +6,9 @@ Invariants:
 """
 
 import re
+from functools import partial
 
-from chalicelib.api import identity
+from chalicelib.api import identity, indexing
 from chalicelib.api.harbor import belongings, listing, repositories
 from chalicelib.api.harbor.additions import get_addition
 from chalicelib.api.harbor.artifact_lists import list_artifacts, list_of_project
@@ -20,6 +21,7 @@ from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Repository
 from chalicelib.policy import access
 from chalicelib.policy.grants import Action
+from chalicelib.store import cascade
 from chalicelib.store.directory import labels as known_labels
 from chalicelib.store.directory import projects
 from chalicelib.store.directory.projects import Project
@@ -38,7 +40,9 @@ def get_artifact(call: HarborCall) -> Response:
 def delete_artifact(call: HarborCall) -> Response:
     """Delete an artifact with its tags, its accessories, and children that nothing else needs."""
     found = located(call)
-    belongings.delete(call.services, found)
+    home, services = found.home, call.services
+    tell = partial(indexing.deleted, services, home.project_id, home.repository)
+    cascade.delete(services.content, services.index, home.project_id, home.repository, found.digest, tell)
     call.log("artifact", "delete", _resource(found))
     return done()
 

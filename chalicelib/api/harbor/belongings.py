@@ -1,15 +1,13 @@
-"""An artifact with what belongs to it: deleting and copying it as one.
+"""An artifact with what belongs to it, its accessories and the children of an index: copying it as one.
 
-What belongs to an artifact: its accessories, and the children of an index that have no tag and no other index.
+`store.cascade` deletes it as one.
 
-Invariants:
-* An artifact that an index needs is not deleted. Accessories go before their subject and children after their index,
-  so that who is interrupted leaves nothing that lacks a part, and finds the rest by doing it again.
-* Copying moves no data: the target holds the same blobs. A copy's parts are in place before it, its tags come last.
+Invariant: copying moves no data: the target holds the same blobs. A copy's parts are in place before it, and its tags
+come last.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from chalicelib.api import indexing
@@ -26,41 +24,6 @@ from chalicelib.store.content import Content
 from chalicelib.store.index import artifacts
 
 _DEEPEST = 8
-
-
-def delete(services: Services, located: Located) -> None:
-    """Delete an artifact with what belongs to it; raise PRECONDITION where an index needs it."""
-    if artifacts.has_parents(services.index, located.home, located.artifact.digest):
-        message = f"{located.artifact.digest} is part of an index: delete that one first"
-        raise HarborError(HarborCode.PRECONDITION, message)
-    _delete(services, located, set())
-
-
-def _delete(services: Services, located: Located, seen: set[str]) -> None:
-    """Delete without asking who needs it; `seen` are those that are being deleted: references may go in a circle."""
-    index, home, digest = services.index, located.home, located.artifact.digest
-    if digest in seen:
-        return
-    seen.add(digest)
-    children = [child["digest"] for child in artifacts.children(index, home, digest)]
-    for accessory in artifacts.accessories(index, home, digest).entries:
-        _delete_known(services, located, accessory.digest, seen)
-    try:
-        manifests.delete(services.content, home.repository, located.digest)
-    except RegistryError as error:
-        if error.code is not ErrorCode.MANIFEST_UNKNOWN:
-            raise
-    indexing.deleted(services, home.project_id, home.repository, located.digest)
-    for child in dict.fromkeys(children):
-        found = artifacts.find(index, home, child)
-        if found and not found.tags and not artifacts.has_parents(index, home, child):
-            _delete(services, replace(located, artifact=found), seen)
-
-
-def _delete_known(services: Services, located: Located, digest: str, seen: set[str]) -> None:
-    found = artifacts.find(services.index, located.home, digest)
-    if found and not artifacts.has_parents(services.index, located.home, digest):
-        _delete(services, replace(located, artifact=found), seen)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,132 @@
+"""Deleting an artifact with what belongs to it, as Harbor does, whoever asks: its API, the specification's, a job.
+
+What belongs to an artifact: its tags, its labels, its accessories (`kinds.HARD`), and those children of an index that
+have no tag and that no other index needs; and so on, of each of these.
+
+Invariants:
+* What an index needs is not deleted; asking for it is refused, and the artifact and all that is its own stay.
+* Accessories go before their subject and children after their index: whoever is interrupted leaves nothing that lacks
+  a part. What was not reached by then is listed, and can be deleted by itself.
+* An accessory that tags alone attach, to others as well, stays theirs: it loses the tags that attach it here.
+* S3 changes first, the index is told afterwards. Who needs what is what the index says: a manifest that it missed is
+  taken in when it is deleted itself.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from chalicelib.oci.digests import Digest
+from chalicelib.oci.errors import ErrorCode, RegistryError
+from chalicelib.oci.names import Repository, Tag
+from chalicelib.store import manifests
+from chalicelib.store.content import Content
+from chalicelib.store.index import Index, artifacts, events, kinds, repositories
+from chalicelib.store.index.artifacts import Accessory, Artifact
+from chalicelib.store.index.repositories import RepositoryRecord
+
+# Is called with each tag and manifest that was deleted, after S3 answered.
+Tell = Callable[[Tag | Digest], None]
+
+
+def delete(
+    content: Content, index: Index, project_id: int, repository: Repository, digest: Digest, tell: Tell
+) -> None:
+    """Delete a manifest with what belongs to it, telling of each deletion.
+
+    Raise MANIFEST_UNKNOWN where it is not there (the index is told so all the same), or DENIED (412) where an index
+    needs it.
+    """
+    home = _known(content, index, project_id, repository, digest)
+    found = artifacts.find(index, home, str(digest)) if home else None
+    if home is None or found is None:
+        manifests.delete(content, repository, digest)
+        tell(digest)
+        return
+    parents = artifacts.parents(index, home, found.digest)
+    if parents:
+        raise RegistryError(
+            ErrorCode.DENIED,
+            f"{digest} is part of the index {parents[0]}: delete that one first",
+            status=412,
+        )
+    if not _Deleting(content, index, home, tell).delete(found):
+        raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, detail={"reference": str(digest)})
+
+
+def _known(
+    content: Content, index: Index, project_id: int, repository: Repository, digest: Digest
+) -> RepositoryRecord | None:
+    """Return the repository's record, after the index took in the manifest if it had missed it."""
+    home = repositories.find(index, project_id, repository)
+    if home and artifacts.find(index, home, str(digest)):
+        return home
+    # Nothing is made for a manifest that never was.
+    manifests.head(content, repository, digest)
+    events.found(index, project_id, repository, digest)
+    return repositories.find(index, project_id, repository)
+
+
+@dataclass(frozen=True, slots=True)
+class _Deleting:
+    """A cascade under way; `seen` are those that it has come to: references may go in a circle."""
+
+    content: Content
+    index: Index
+    home: RepositoryRecord
+    tell: Tell
+    seen: set[str] = field(default_factory=set)
+
+    def delete(self, artifact: Artifact) -> bool:
+        """Delete without asking who needs it; tell whether it was still there."""
+        if artifact.digest in self.seen:
+            return False
+        self.seen.add(artifact.digest)
+        # Afterwards the index does not know them any more.
+        children = [child["digest"] for child in artifacts.children(self.index, self.home, artifact.digest)]
+        for accessory in artifacts.accessories(self.index, self.home, artifact.digest).entries:
+            if accessory.type in kinds.HARD:
+                self._accessory(accessory)
+        there = self._manifest(Digest.parse(artifact.digest))
+        for child in dict.fromkeys(children):
+            found = self._free(child)
+            if found and not found.tags:
+                self.delete(found)
+        return there
+
+    def _accessory(self, accessory: Accessory) -> None:
+        found = self._free(accessory.digest)
+        if found is None:
+            return
+        tags = artifacts.tags(self.index, self.home, found.digest).entries
+        attaching = {tag.name: relation.subject for tag in tags if (relation := kinds.attached(tag.name))}
+        own = found.document["subject"] == accessory.subject
+        if own or set(attaching.values()) <= {accessory.subject}:
+            self.delete(found)
+            return
+        for name in (name for name, subject in attaching.items() if subject == accessory.subject):
+            self._tag(Tag(name))
+
+    def _free(self, digest: str) -> Artifact | None:
+        """Return an artifact of the repository that no index needs, or None."""
+        found = artifacts.find(self.index, self.home, digest)
+        return found if found and not artifacts.has_parents(self.index, self.home, digest) else None
+
+    def _manifest(self, digest: Digest) -> bool:
+        there = _is_there(lambda: manifests.delete(self.content, self.home.repository, digest))
+        self.tell(digest)
+        return there
+
+    def _tag(self, tag: Tag) -> None:
+        _is_there(lambda: manifests.delete_tag(self.content, self.home.repository, tag))
+        self.tell(tag)
+
+
+def _is_there(delete: Callable[[], None]) -> bool:
+    """Delete something and tell whether it was there."""
+    try:
+        delete()
+    except RegistryError as error:
+        if error.code is not ErrorCode.MANIFEST_UNKNOWN:
+            raise
+        return False
+    return True
