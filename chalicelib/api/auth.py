@@ -29,7 +29,9 @@ from chalicelib.services import Services
 KEYS_PATH = "/service/keys"
 _LONGEST_ACCESS = 6000
 _UPLOAD_SECONDS = 24 * 3600
-_STATE = re.compile(r"(?P<algorithm>[a-z0-9]{1,16})\.(?P<expiry>[0-9]{1,12})\.(?P<signature>[0-9a-f]{40})", re.ASCII)
+_STATE = re.compile(
+    r"(?P<algorithm>[a-z0-9]{1,16})\.(?P<expiry>[0-9]{1,12})(?P<bounded>\.b)?\.(?P<signature>[0-9a-f]{40})", re.ASCII
+)
 
 
 def authorise(services: Services, request: Request, resource: str, action: Action) -> Grant:
@@ -164,19 +166,23 @@ def _password_grant(services: Services, request: Request, form: dict[str, list[s
 
 @dataclass(frozen=True, slots=True)
 class UploadTicket:
-    """What an upload URL stands for, until `expiry` (seconds since 1970)."""
+    """What an upload URL stands for, until `expiry` (seconds since 1970).
+
+    `bounded` says whether the project has a storage quota, so that chunks that come are measured against it.
+    """
 
     repository: Repository
     id: str
     algorithm: str
     expiry: int
+    bounded: bool = False
 
 
-def new_ticket(services: Services, repository: Repository, algorithm: str) -> UploadTicket:
+def new_ticket(services: Services, repository: Repository, algorithm: str, *, bounded: bool = False) -> UploadTicket:
     """Return the ticket of a new upload, good for a day."""
     import uuid  # noqa: PLC0415 - a pull has no use for it, and waits for imports
 
-    return UploadTicket(repository, str(uuid.uuid4()), algorithm, _a_day_from_now(services))
+    return UploadTicket(repository, str(uuid.uuid4()), algorithm, _a_day_from_now(services), bounded)
 
 
 def renewed(services: Services, ticket: UploadTicket) -> UploadTicket:
@@ -193,7 +199,9 @@ def _a_day_from_now(services: Services) -> int:
 
 def upload_location(services: Services, ticket: UploadTicket) -> str:
     """Return the URL path of an upload."""
-    state = f"{ticket.algorithm}.{ticket.expiry}.{_upload_signature(services.settings.signing_keys[0], ticket)}"
+    mark = ".b" if ticket.bounded else ""
+    signature = _upload_signature(services.settings.signing_keys[0], ticket)
+    state = f"{ticket.algorithm}.{ticket.expiry}{mark}.{signature}"
     return f"/v2/{ticket.repository}/blobs/uploads/{ticket.id}?_state={state}"
 
 
@@ -202,7 +210,8 @@ def check_upload(services: Services, request: Request, repository: Repository, u
     match = _STATE.fullmatch(request.parameter("_state"))
     if match is None:
         raise RegistryError(ErrorCode.BLOB_UPLOAD_UNKNOWN)
-    ticket = UploadTicket(repository, upload_id, match["algorithm"], int(match["expiry"]))
+    bounded = match["bounded"] is not None
+    ticket = UploadTicket(repository, upload_id, match["algorithm"], int(match["expiry"]), bounded)
     # As with tokens: the first key signs, and each verifies.
     right = [_upload_signature(key, ticket) for key in services.settings.signing_keys]
     genuine = any(hmac.compare_digest(match["signature"], signature) for signature in right)
@@ -213,7 +222,7 @@ def check_upload(services: Services, request: Request, repository: Repository, u
 
 def _upload_signature(signing_key: bytes, ticket: UploadTicket) -> str:
     key = hashlib.sha256(b"roadstead upload " + signing_key).digest()
-    text = f"{ticket.repository}\n{ticket.id}\n{ticket.algorithm}\n{ticket.expiry}"
+    text = f"{ticket.repository}\n{ticket.id}\n{ticket.algorithm}\n{ticket.expiry}{'b' if ticket.bounded else ''}"
     return hmac.digest(key, text.encode(), "sha256").hex()[:40]
 
 

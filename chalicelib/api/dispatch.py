@@ -7,6 +7,7 @@ import logging
 import re
 from dataclasses import replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 from chalicelib.api import auth, registry
 from chalicelib.api.endpoints import Call, Endpoint
@@ -15,6 +16,10 @@ from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository
 from chalicelib.policy.grants import CATALOG, Action, Grant
 from chalicelib.services import Services
+
+if TYPE_CHECKING:
+    # A pull asks the directory nothing, and waits for imports.
+    from chalicelib.store.directory.projects import Project
 
 log = logging.getLogger(__name__)
 
@@ -91,14 +96,14 @@ def _handle(services: Services, request: Request) -> Response:
     resource = f"repository:{repository}" if name else CATALOG
     grant = auth.authorise(services, request, resource, endpoint.action)
     changes = endpoint.action in (Action.PUSH, Action.DELETE)
-    project_id = _checked_project(services, repository, grant) if changes else 0
-    return endpoint.handler(Call(services, request, repository, argument, grant, project_id))
+    project = _checked_project(services, repository, grant) if changes else None
+    return endpoint.handler(Call(services, request, repository, argument, grant, project))
 
 
-def _checked_project(services: Services, repository: Repository, grant: Grant) -> int:
+def _checked_project(services: Services, repository: Repository, grant: Grant) -> "Project":
     from chalicelib.api import guard  # noqa: PLC0415 - a pull has no use for it, and waits for imports
 
-    return guard.check_change(services, repository, grant.issued).id
+    return guard.check_change(services, repository, grant.issued)
 
 
 def _repository(services: Services, request: Request, name: str) -> Repository:

@@ -2,18 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from chalicelib.api.http import Request, Response
 from chalicelib.oci.names import Repository
 from chalicelib.policy.grants import Action, Grant
 from chalicelib.services import Services
 
+if TYPE_CHECKING:
+    # A pull asks the directory nothing, and waits for imports.
+    from chalicelib.store.directory.projects import Project
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """A request that was routed and authorised.
 
-    `argument` is the last part of its path; `project_id` is that of the repository where content changes, else 0.
+    `argument` is the last part of its path; `changed` is the project of the repository where
+    content changes.
     """
 
     services: Services
@@ -21,7 +27,13 @@ class Call:
     repository: Repository
     argument: str
     grant: Grant
-    project_id: int = 0
+    changed: "Project | None" = None
+
+    @property
+    def project(self) -> "Project":
+        """Return the project of the repository: only of endpoints whose action changes content."""
+        assert self.changed
+        return self.changed
 
 
 @dataclass(frozen=True, slots=True)

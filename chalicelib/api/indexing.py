@@ -1,8 +1,8 @@
-"""Telling the artifact index and the audit log what a request did.
+"""Telling the artifact index, the sums of what is used, and the audit log what a request did.
 
 Invariants:
-* What is told after a change of S3 fails no request. S3 has committed already, and `jobs.reindex` repairs what the
-  index missed.
+* What is told after a change of S3 fails no request. S3 has committed already; `jobs.reindex` repairs what the
+  index missed, and `jobs.quota_reconcile` what the sums did.
 * A change of the table alone takes its audit entry along (`carrying`): it is there exactly if the change is.
 * Every event is a line of the process's log too (`AUDIT`), in which CloudWatch finds it.
 """
@@ -21,6 +21,7 @@ from chalicelib.policy.audit import Event, Rules
 from chalicelib.services import Services
 from chalicelib.store.directory import audit, configuration
 from chalicelib.store.index import events
+from chalicelib.store.usage import settling
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ def pushed(
     """Tell of a manifest that was stored, with the tags that name it now."""
     named = tuple(tags)
     with _best_effort(repository):
+        settling.kept(services.index, settling.Pushed(project_id, repository, digest, manifest))
+    with _best_effort(repository):
         events.pushed(services.index, project_id, repository, manifest, digest, named)
 
 
@@ -45,13 +48,28 @@ def deleted(services: Services, project_id: int, repository: Repository, referen
         if isinstance(reference, Tag):
             events.untagged(services.index, project_id, repository, reference)
         else:
-            events.deleted(services.index, project_id, repository, reference)
+            tell = partial(events.deleted, services.index, project_id, repository, reference)
+            settling.deleted(services.index, project_id, repository, reference, tell)
+
+
+def released(services: Services, project_id: int, repository: Repository, digest: Digest) -> None:
+    """Tell of a blob that the repository holds no longer."""
+    with _best_effort(repository):
+        settling.released(services.index, project_id, repository, digest)
+
+
+def emptied(services: Services, project_id: int, repository: Repository) -> None:
+    """Tell of a repository of which every manifest was deleted, and the index knows it."""
+    with _best_effort(repository):
+        settling.repository_gone(services.index, project_id, repository)
 
 
 def retagged(services: Services, project_id: int, repository: Repository, tag: Tag, digest: Digest) -> None:
     """Tell of a tag that names another manifest now."""
     with _best_effort(repository):
         events.retagged(services.index, project_id, repository, {tag.name: str(digest)})
+    with _best_effort(repository):
+        settling.settle(services.index, project_id, repository, digest)
 
 
 def audited(services: Services, event: Event) -> None:
@@ -94,4 +112,4 @@ def _best_effort(repository: Repository) -> Iterator[None]:
     try:
         yield
     except Exception:
-        log.exception("the index missed a change of %s: run reindex", repository)
+        log.exception("the index or the quota missed a change of %s: a daily job repairs it", repository)

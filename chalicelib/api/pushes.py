@@ -9,9 +9,11 @@ Specification: OCI Distribution 1.1, end-4 to end-7, end-9 to end-11, end-13 and
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
-from chalicelib.api import auth, guard, indexing
+from chalicelib.api import auth, charging, guard, indexing
+from chalicelib.api.charging import Account
 from chalicelib.api.endpoints import Call
 from chalicelib.api.http import Request, Response
 from chalicelib.api.registry import reference_of
@@ -33,7 +35,9 @@ CHUNK_MIN_LENGTH = str(oci_uploads.MIN_PART)
 
 def delete_blob(call: Call) -> Response:
     """Let the repository hold the blob no longer (end-10)."""
-    blobs.release(call.services.content, call.repository, Digest.parse(call.argument))
+    digest = Digest.parse(call.argument)
+    blobs.release(call.services.content, call.repository, digest)
+    indexing.released(call.services, call.project.id, call.repository, digest)
     return Response(202)
 
 
@@ -50,9 +54,10 @@ def put_manifest(call: Call) -> Response:
 
     def told() -> None:
         with _audited(call, "create", reference):
-            indexing.pushed(call.services, call.project_id, call.repository, manifest, digest, tags)
+            indexing.pushed(call.services, call.project.id, call.repository, manifest, digest, tags)
 
-    manifests.put(call.services.content, call.repository, manifest, digest, tags, told)
+    charged = charging.account(call.services, call.project)
+    charging.put_manifest(charged, call.repository, manifest, digest, tags, told)
     headers = {
         "Location": f"/v2/{call.repository}/manifests/{digest}",
         "Docker-Content-Digest": str(digest),
@@ -82,15 +87,15 @@ def _extra_tags(request: Request) -> tuple[Tag, ...]:
 def delete_manifest(call: Call) -> Response:
     """Delete a tag, or a manifest with all that belongs to it (end-9)."""
     services, repository, reference = call.services, call.repository, reference_of(call)
-    tell = partial(indexing.deleted, services, call.project_id, repository)
+    tell = partial(indexing.deleted, services, call.project.id, repository)
     if isinstance(reference, Tag):
         manifests.delete_tag(services.content, repository, reference)
         with _audited(call, "delete", reference):
             tell(reference)
     else:
-        cascade.delete(services.content, services.index, call.project_id, repository, reference, tell)
+        cascade.delete(services.content, services.index, call.project.id, repository, reference, tell)
         name = call.grant.principal.name
-        indexing.artifact_audited(services, name, "delete", call.project_id, repository, reference)
+        indexing.artifact_audited(services, name, "delete", call.project.id, repository, reference)
     return Response(202)
 
 
@@ -102,7 +107,7 @@ def _audited(call: Call, operation: str, reference: Tag | Digest) -> Iterator[No
         call.services,
         call.grant.principal.name,
         operation,
-        call.project_id,
+        call.project.id,
         call.repository,
         reference,
     )
@@ -116,28 +121,32 @@ def post_upload(call: Call) -> Response:
     """Mount a blob, take one whole, or begin an upload (end-4, end-11)."""
     call.repository.check_host(call.request.host)
     mounted = call.request.parameter("mount")
-    if mounted and _mount(call, Digest.parse(mounted)):
+    charged = charging.account(call.services, call.project)
+    if mounted and _mount(call, charged, Digest.parse(mounted)):
         return _created(call.repository, Digest.parse(mounted))
     wanted = call.request.parameter("digest")
     algorithm = call.request.parameter("digest-algorithm") or CANONICAL
     if wanted:
         digest = Digest.parse(wanted)
         ticket = auth.new_ticket(call.services, call.repository, digest.algorithm)
-        return _finish(call, Session(ticket.id), digest)
-    ticket = auth.new_ticket(call.services, call.repository, supported_algorithm(algorithm))
+        return _finish(call, charged, Session(ticket.id), digest)
+    charging.check_not_full(charged)
+    algorithm = supported_algorithm(algorithm)
+    ticket = auth.new_ticket(call.services, call.repository, algorithm, bounded=charged.bounded)
     return _progress(call, ticket, 0, 202, {"OCI-Chunk-Min-Length": CHUNK_MIN_LENGTH})
 
 
-def _mount(call: Call, digest: Digest) -> bool:
+def _mount(call: Call, charged: Account, digest: Digest) -> bool:
     """Tell whether the blob could be mounted from where the caller may pull: if not, the client uploads it."""
+    admit = partial(charging.blob, charged, call.repository, digest)
     text = call.request.parameter("from")
     if not text:
         anywhere = call.grant.principal.administrator
-        return anywhere and blobs.mount(call.services.content, call.repository, digest, None)
+        return anywhere and blobs.mount(call.services.content, call.repository, digest, None, admit)
     source = Repository.parse(text)
     if not call.grant.allows(f"repository:{source}", Action.PULL) and not call.grant.principal.administrator:
         return False
-    return blobs.mount(call.services.content, call.repository, digest, source)
+    return blobs.mount(call.services.content, call.repository, digest, source, admit)
 
 
 def patch_upload(call: Call) -> Response:
@@ -146,6 +155,9 @@ def patch_upload(call: Call) -> Response:
     ticket = auth.check_upload(call.services, call.request, call.repository, call.argument)
     session = sessions.load(call.services.content, ticket.id, Event.CHUNK)
     chunk = _chunk(call, ticket, session)
+    if ticket.bounded:
+        charged = charging.account_of(call.services, call.repository)
+        chunk = replace(chunk, body=charging.measured(charged, chunk.body, session.size))
     after = uploads.append(call.services.content, call.services.hashes, session, ticket.algorithm, chunk)
     return _progress(call, auth.renewed(call.services, ticket), after.size, 202)
 
@@ -159,12 +171,15 @@ def put_upload(call: Call) -> Response:
         raise RegistryError(ErrorCode.DIGEST_INVALID, "say which blob this was: add ?digest=sha256:...")
     digest = Digest.parse(text)
     session = sessions.load(call.services.content, ticket.id, Event.FINISH)
-    return _finish(call, session, digest, ticket)
+    return _finish(call, charging.account_of(call.services, call.repository), session, digest, ticket)
 
 
-def _finish(call: Call, session: Session, digest: Digest, ticket: auth.UploadTicket | None = None) -> Response:
+def _finish(
+    call: Call, charged: Account, session: Session, digest: Digest, ticket: auth.UploadTicket | None = None
+) -> Response:
     chunk = _chunk(call, ticket, session)
-    wanted = uploads.Wanted(call.repository, digest)
+    charging.check_room(charged, digest, session.size + (chunk.stated or 0))
+    wanted = uploads.Wanted(call.repository, digest, partial(charging.blob, charged, call.repository, digest))
     uploads.finish(call.services.content, call.services.hashes, session, wanted, chunk)
     return _created(call.repository, digest)
 

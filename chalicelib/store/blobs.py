@@ -7,6 +7,7 @@ Invariants:
 * A link is made from an upload, or from a repository that the caller may read: a digest alone gives nothing.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -84,14 +85,25 @@ def _winner(content: Content, digest: Digest, loser: Blob) -> Blob | None:
     return None
 
 
-def mount(content: Content, repository: Repository, digest: Digest, source: Repository | None) -> bool:
+def _gladly(size: int) -> None:
+    """Admit a blob of any size."""
+
+
+def mount(
+    content: Content,
+    repository: Repository,
+    digest: Digest,
+    source: Repository | None,
+    admit: Callable[[int], None] = _gladly,
+) -> bool:
     """Let the repository hold a blob of `source`, or of any where it is None; tell whether there was one.
 
-    The caller must have the right to read the source, or everything.
+    The caller must have the right to read the source, or everything. `admit` is told the size, and may raise.
     """
     blob = find(content, source, digest) if source else _blob(content.objects.get(layout.blob(digest)))
     if blob is None:
         return False
+    admit(blob.size)
     hold(content, repository, digest, blob)
     return True
 

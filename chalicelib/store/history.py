@@ -8,7 +8,7 @@ Invariants:
   one therefore goes forth again; further back leads the version of a state.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -17,6 +17,7 @@ from itertools import groupby
 from chalicelib.oci import manifests as oci
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
+from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.store import layout, manifests
 from chalicelib.store.content import Content
@@ -25,6 +26,7 @@ from chalicelib.store.objects import Object, Version
 # Each version is a request.
 LONGEST = 51
 _EVER = datetime.min.replace(tzinfo=UTC)
+Put = Callable[[Repository, Manifest, Digest, Iterable[Tag]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +83,18 @@ def _states(found: Iterable[_Named]) -> Iterable[TagState]:
         yield TagState(digest, first.modified, newest.size, newest.deleted, newest.latest, newest.id)
 
 
-def undo(content: Content, repository: Repository, tag: Tag, version: str = "", since: datetime = _EVER) -> Digest:
+def undo(
+    content: Content,
+    repository: Repository,
+    tag: Tag,
+    version: str = "",
+    since: datetime = _EVER,
+    put: Put | None = None,
+) -> Digest:
     """Let a tag name again what it named before, or in the state of a version; return the digest.
 
-    Raise MANIFEST_UNKNOWN where there is no such state, or what its manifest refers to is gone.
+    Raise MANIFEST_UNKNOWN where there is no such state, or what its manifest refers to is gone; and as `put` does,
+    which is `manifests.put` unless it is given.
     """
     state = _target(history(content, repository, tag, since), tag, version)
     if state.current and state.digest:
@@ -92,7 +102,7 @@ def undo(content: Content, repository: Repository, tag: Tag, version: str = "", 
     found = content.objects.get(layout.tag(repository, tag), state.version)
     if found is None or state.digest is None:
         raise _unknown(tag, f"what {tag} was in version {state.version} is no longer kept")
-    _put(content, repository, tag, state.digest, found)
+    _put(put or partial(manifests.put, content), repository, tag, state.digest, found)
     return state.digest
 
 
@@ -109,12 +119,18 @@ def _target(states: tuple[TagState, ...], tag: Tag, version: str) -> TagState:
     return found[0]
 
 
-def _put(content: Content, repository: Repository, tag: Tag, digest: Digest, found: Object) -> None:
+def _put(
+    put: Put,
+    repository: Repository,
+    tag: Tag,
+    digest: Digest,
+    found: Object,
+) -> None:
     if not digest.matches(found.content):
         raise RegistryError(ErrorCode.UNKNOWN, f"the stored manifest {digest} is damaged: push it again")
     manifest = oci.parse(found.content, found.head.content_type)
     try:
-        manifests.put(content, repository, manifest, digest, [tag])
+        put(repository, manifest, digest, [tag])
     except RegistryError as error:
         if error.code is not ErrorCode.MANIFEST_BLOB_UNKNOWN:
             raise

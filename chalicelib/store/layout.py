@@ -55,12 +55,22 @@ def blob(digest: Digest) -> str:
 
 def catalog(repository: Repository) -> str:
     """Return the key that lists a repository."""
-    return CATALOG + repository.name.replace("/", "!")
+    return CATALOG + flat(repository)
 
 
 def catalog_name(key: str) -> str:
     """Return the name of the repository that the catalog lists at `key`."""
-    return key.removeprefix(CATALOG).replace("!", "/")
+    return unflat(key.removeprefix(CATALOG))
+
+
+def flat(repository: Repository) -> str:
+    """Return a repository's name as one part of a path, ordered as names are when compared part by part."""
+    return repository.name.replace("/", "!")
+
+
+def unflat(text: str) -> str:
+    """Return the name that `flat` made a text of."""
+    return text.replace("!", "/")
 
 
 def link(repository: Repository, digest: Digest) -> str:

@@ -10,6 +10,7 @@ Invariants:
 """
 
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -193,18 +194,23 @@ def _check_size(size: int, stated: int | None) -> None:
         raise RegistryError(ErrorCode.SIZE_INVALID, f"{stated} bytes were announced and {size} sent")
 
 
+def _gladly(size: int) -> None:
+    """Admit a blob of any size."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What an upload is to become: this blob in this repository."""
+    """What an upload is to become: this blob in this repository, if `admit` does not refuse its size."""
 
     repository: Repository
     digest: Digest
+    admit: Callable[[int], None] = _gladly
 
 
 def finish(content: Content, hashes: CarriedHashes, session: Session, wanted: Wanted, chunk: Chunk) -> None:
     """Take the rest of the bytes, verify all of them and let the repository hold them (end-6).
 
-    Raise DIGEST_INVALID or SIZE_INVALID; the repository has the blob when this returns.
+    Raise DIGEST_INVALID, SIZE_INVALID or what `wanted.admit` does; the repository has the blob when this returns.
     """
     if session.state is State.DONE:
         return _check_done(content, session, wanted)
@@ -217,6 +223,11 @@ def finish(content: Content, hashes: CarriedHashes, session: Session, wanted: Wa
         return _finish_again(content, receiver, wanted)
     except RegistryError as error:
         (receiver.drop if error.code is ErrorCode.DIGEST_INVALID else receiver.undo)()
+        raise
+    try:
+        wanted.admit(blob.size)
+    except RegistryError:
+        _drop_landed(content, receiver.session)
         raise
     winner = blobs.register(content, wanted.digest, blob)
     blobs.hold(content, wanted.repository, wanted.digest, winner)
@@ -256,7 +267,7 @@ def _land(content: Content, receiver: _Receiver, digest: Digest) -> Blob:
 
 
 def _drop_landed(content: Content, session: Session) -> None:
-    """Delete bytes that turned out to be others, unless another request has claimed them (`_finish_again`).
+    """Delete bytes that are not wanted after all, unless another request has claimed them (`_finish_again`).
 
     Claiming and dropping both move the state that the parts were saved under, so only one of them happens; and
     nobody can begin the upload again before its bytes are gone.
@@ -277,6 +288,7 @@ def _finish_again(content: Content, receiver: _Receiver, wanted: Wanted) -> None
         return
     session = receiver.session
     blob = _landed(content, session, wanted.digest)
+    wanted.admit(blob.size)
     done = Session(session.id, State.DONE, blob.size, digest=str(wanted.digest), etag=session.etag)
     sessions.save(content, done)
     winner = blobs.register(content, wanted.digest, blob)

@@ -58,7 +58,7 @@ def copy_artifact(call: HarborCall) -> Response:
     if match is None:
         raise bad_request("from must be <project>/<repository>:<tag> or <project>/<repository>@<digest>")
     source = _source(call, match["name"], match["tag"] or match["digest"])
-    belongings.copy(call.services, source, call.project.id, target)
+    belongings.copy(call.services, source, call.project, target)
     call.log("artifact", "create", f"{target}@{source.artifact.digest}")
     return created(call, source.artifact.digest)
 

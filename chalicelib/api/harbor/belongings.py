@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from chalicelib.api import indexing
+from chalicelib.api import charging, indexing
+from chalicelib.api.charging import Account
 from chalicelib.api.harbor.artifact_views import Located
 from chalicelib.api.harbor.errors import HarborCode, HarborError, not_found
 from chalicelib.oci import manifests as oci
@@ -21,6 +22,7 @@ from chalicelib.oci.names import Repository, Tag
 from chalicelib.services import Services
 from chalicelib.store import blobs, manifests
 from chalicelib.store.content import Content
+from chalicelib.store.directory.projects import Project
 from chalicelib.store.index import artifacts
 
 _DEEPEST = 8
@@ -28,21 +30,22 @@ _DEEPEST = 8
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """From where to where, and its project; `done` are the digests that were taken care of."""
+    """From where to where, and whose project is charged; `done` are the digests that were taken care of."""
 
     services: Services
     source: Repository
-    project_id: int
+    charged: Account
     target: Repository
     done: set[Digest]
 
 
-def copy(services: Services, source: Located, project_id: int, target: Repository) -> None:
+def copy(services: Services, source: Located, project: Project, target: Repository) -> None:
     """Copy an artifact with its tags, children and accessories into a repository of a project.
 
-    Raise NOT_FOUND where a part is gone.
+    Raise NOT_FOUND where a part is gone, and DENIED where it does not fit into the project's quota.
     """
-    under_way = _Copy(services, source.home.repository, project_id, target, set())
+    charged = charging.account(services, project)
+    under_way = _Copy(services, source.home.repository, charged, target, set())
     _copy(under_way, source, _DEEPEST)
 
 
@@ -68,8 +71,8 @@ def _copy_manifest(under_way: _Copy, digest: Digest, tags: Iterable[Tag], depth:
         _copy_children(under_way, manifest, depth - 1)
     _hold(services.content, source, target, manifest)
     names = tuple(tags)
-    manifests.put(services.content, target, manifest, digest, names)
-    indexing.pushed(services, under_way.project_id, target, manifest, digest, names)
+    charging.put_manifest(under_way.charged, target, manifest, digest, names)
+    indexing.pushed(services, under_way.charged.project.id, target, manifest, digest, names)
 
 
 def _copy_children(under_way: _Copy, manifest: Manifest, depth: int) -> None:

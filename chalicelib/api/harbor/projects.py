@@ -42,6 +42,7 @@ from chalicelib.store.directory.members import Who
 from chalicelib.store.directory.projects import NewProject, Project, Reservation
 from chalicelib.store.index import repositories
 from chalicelib.store.table import Change
+from chalicelib.store.usage import counting
 
 _CREATE = Permission("project", "create")
 _DENIED = "you may not create projects: ask an administrator"
@@ -284,7 +285,7 @@ def summary(call: HarborCall) -> Response:
         found = [member.role for member in members.every(directory, project.id)]
         shown |= {name: found.count(role) for role, name in _ROLE_COUNTS.items()}
     if Permission("quota", "read") in call.permissions:
-        used = repositories.storage(call.services.index, project.id)
+        used = counting.used(call.services.index, project.id)
         shown["quota"] = {"hard": {"storage": project.storage_limit}, "used": {"storage": used}}
     return answer(shown)
 

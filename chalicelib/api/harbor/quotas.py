@@ -1,6 +1,6 @@
 """Quotas: how much each project may store, and how much it does. A quota's id is its project's.
 
-Invariant: the limits are records for now; uploads are not refused by them yet.
+Invariant: what is shown as used is what pushes are measured by (`charging`).
 """
 
 from dataclasses import replace
@@ -14,7 +14,7 @@ from chalicelib.api.http import Response
 from chalicelib.policy import projects as rules
 from chalicelib.store.directory import projects
 from chalicelib.store.directory.projects import Project
-from chalicelib.store.index import repositories
+from chalicelib.store.usage import counting
 
 
 def list_quotas(call: HarborCall) -> Response:
@@ -46,7 +46,7 @@ def _shown(call: HarborCall, project: Project) -> dict[str, Any]:
         "id": project.id,
         "ref": {"id": project.id, "name": project.name, "owner_name": project.owner_name},
         "hard": {"storage": project.storage_limit},
-        "used": {"storage": repositories.storage(call.services.index, project.id)},
+        "used": {"storage": counting.used(call.services.index, project.id)},
         "creation_time": project.created,
         "update_time": project.updated,
     }

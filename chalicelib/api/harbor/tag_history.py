@@ -4,9 +4,10 @@ Invariant: whoever may look at tags sees their history; going back is a push, an
 """
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from chalicelib.api import indexing
+from chalicelib.api import charging, indexing
 from chalicelib.api.harbor import listing, repositories
 from chalicelib.api.harbor.calls import HarborCall, HarborEndpoint, answer, in_project, typed
 from chalicelib.api.harbor.errors import HarborCode, HarborError, not_found
@@ -61,8 +62,9 @@ def undo(call: HarborCall) -> Response:
     """Let a tag name again what it named before, or in the state of `version`."""
     repository, tag, content = repositories.named(call), _tag(call), call.services.content
     version = typed(call.body(), "version", str, "")
+    put = partial(charging.put_manifest, charging.account(call.services, call.project))
     try:
-        digest = history.undo(content, repository, tag, version, _since(call))
+        digest = history.undo(content, repository, tag, version, _since(call), put)
         stored = manifests.get(content, repository, digest)
     except RegistryError as error:
         raise _plain(error) from error
