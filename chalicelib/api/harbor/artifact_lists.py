@@ -5,9 +5,11 @@ Invariants:
   Everything else reads the records in pages, and keeps of each what can be sorted by.
 * A project's artifacts come repository by repository, in the order of the names, the newest first in each.
 
-Conditions on tags are Harbor's own: `tags=*` has one, `tags=nil` has none, `tags=~v` has one that contains v.
+Conditions on tags are Harbor's own: `tags=*` has one, `tags=nil` has none, `tags=~v` has one that contains v. So is
+the one on labels, `labels=(1 2)`, which reads what carries one of them; nothing carries a label that was deleted.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -16,14 +18,18 @@ from typing import Any
 from chalicelib.api.harbor import listing, repositories
 from chalicelib.api.harbor.artifact_views import Located, Options, flag, shown
 from chalicelib.api.harbor.calls import HarborCall
+from chalicelib.api.harbor.errors import bad_request
 from chalicelib.api.harbor.listing import Listing
 from chalicelib.api.http import Response
+from chalicelib.store.directory import SYSTEM, labels
 from chalicelib.store.index import Index, artifacts
+from chalicelib.store.index import labels as carriers
 from chalicelib.store.index import repositories as records
 from chalicelib.store.index.artifacts import Artifact
 from chalicelib.store.index.repositories import RepositoryRecord
 
-_TAGS = "tags"
+_TAGS, _LABELS = "tags", "labels"
+_ALL_OF = re.compile(r"\(\s*([0-9]{1,18}(?:\s+[0-9]{1,18})*)\s*\)", re.ASCII)
 _ANY, _NONE, _CONTAINS = "*", "nil", "~"
 _NEWEST, _OLDEST = (("push_time", True),), (("push_time", False),)
 _FIELDS = ("type", "media_type", "manifest_media_type", "artifact_type", "digest", "size")
@@ -34,11 +40,12 @@ Found = tuple[list[Located], int]
 def list_artifacts(call: HarborCall) -> Response:
     """List a repository's artifacts, newest first unless another order is asked for."""
     wanted, options = listing.parse(call.request), Options.parse(call)
-    chosen, total = _in_repository(call.services.index, repositories.found(call), wanted)
+    chosen, total = _in_repository(call, repositories.found(call), wanted)
     return listing.answered(call, wanted, shown(call, chosen, options), total)
 
 
-def _in_repository(index: Index, home: RepositoryRecord, wanted: Listing) -> Found:
+def _in_repository(call: HarborCall, home: RepositoryRecord, wanted: Listing) -> Found:
+    index = call.services.index
     skip = (wanted.page - 1) * wanted.size
     if not wanted.conditions and wanted.order in ((), _NEWEST):
         return [Located(home, found) for found in artifacts.newest(index, home, skip, wanted.size)], home.artifacts
@@ -47,7 +54,7 @@ def _in_repository(index: Index, home: RepositoryRecord, wanted: Listing) -> Fou
     if wanted.conditions.keys() == {_TAGS} and _is_exact(wanted.conditions[_TAGS]):
         found = _tagged(index, home, wanted.conditions[_TAGS].strip("\"'"))
         return found[skip : skip + wanted.size], len(found)
-    return _select(index, wanted, _matching(index, home, wanted.conditions))
+    return _select(index, wanted, _matching(call, home, wanted.conditions))
 
 
 def _is_exact(value: str) -> bool:
@@ -61,15 +68,26 @@ def _tagged(index: Index, home: RepositoryRecord, tag: str) -> list[Located]:
 
 
 def _matching(
-    index: Index, home: RepositoryRecord, conditions: Mapping[str, str]
+    call: HarborCall, home: RepositoryRecord, conditions: Mapping[str, str]
 ) -> Iterator[tuple[RepositoryRecord, Artifact]]:
     """Yield the listed artifacts of a repository that meet all conditions, newest first."""
-    tags = conditions.get(_TAGS, "")
-    meets_others = listing.meets({name: value for name, value in conditions.items() if name != _TAGS})
+    index, tags = call.services.index, conditions.get(_TAGS, "")
+    meets_others = listing.meets({name: value for name, value in conditions.items() if name not in (_TAGS, _LABELS)})
+    candidates = _carrying(call, home, conditions[_LABELS]) if _LABELS in conditions else artifacts.scan(index, home)
     has_tags = _tag_test(index, home, tags)
-    for found in artifacts.scan(index, home):
+    for found in candidates:
         if has_tags(found) and meets_others(_fields(home, found)):
             yield home, found
+
+
+def _carrying(call: HarborCall, home: RepositoryRecord, condition: str) -> Iterable[Artifact]:
+    match = _ALL_OF.fullmatch(condition)
+    if match is None:
+        raise bad_request("the condition on labels names the ids of all that an artifact carries: labels=(1 2)")
+    wanted = frozenset(map(int, match[1].split()))
+    scopes, directory = (SYSTEM, call.project.id), call.services.directory
+    known = {label.id for scope in scopes for label in labels.every(directory, scope)}
+    return carriers.carrying(call.services.index, home, wanted) if wanted <= known else ()
 
 
 def _tag_test(index: Index, home: RepositoryRecord, value: str) -> Callable[[Artifact], bool]:
@@ -119,12 +137,12 @@ def list_of_project(call: HarborCall) -> Response:
     wanted, options = listing.parse(call.request), Options.parse(call)
     index, homes = call.services.index, records.all_of(call.services.index, call.project.id)
     if flag(call, "latest_in_repository"):
-        latest = (entry for home in homes for entry in islice(_matching(index, home, wanted.conditions), 1))
+        latest = (entry for home in homes for entry in islice(_matching(call, home, wanted.conditions), 1))
         chosen, total = _select(index, wanted, latest)
     elif wanted.natural:
         chosen, total = _across(index, homes, wanted), sum(home.artifacts for home in homes)
     else:
-        matching = (entry for home in homes for entry in _matching(index, home, wanted.conditions))
+        matching = (entry for home in homes for entry in _matching(call, home, wanted.conditions))
         chosen, total = _select(index, wanted, matching)
     return listing.answered(call, wanted, shown(call, chosen, options), total)
 

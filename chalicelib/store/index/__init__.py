@@ -13,6 +13,7 @@ artifacts/<r>              <digest>                   what a manifest is (`descr
 order/<r>                  <pushed>/<digest>          {}: the artifact is listed
 tags/<r>                   <tag>                      {id, digest, pushed}
 tagged/<r>                 <digest>/<tag>             {id, pushed}: the tag names the artifact; counter `pulled`
+labelled/<r>               <label>/<digest>           {}: the artifact carries the label, if its record says so
 children/<r>               <digest>/<position>        {digest, platform, annotations, urls}: an index's child
 parents/<r>                <child>/<digest>           {}: the same, from the other side
 accessories/<r>            <subject>/<digest>[/<tag>] {id, digest, type, size, created}

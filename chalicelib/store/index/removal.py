@@ -16,7 +16,7 @@ from chalicelib.store.index.attempts import in_known
 from chalicelib.store.index.repositories import RepositoryRecord
 from chalicelib.store.table import LARGEST_COMMIT, Delete, batches, every
 
-_KINDS = ("order", "tags", "tagged", "children", "parents", "accessories", "artifacts")
+_KINDS = ("order", "tags", "tagged", "children", "parents", "accessories", "labelled", "artifacts")
 
 
 def remove(index: Index, project_id: int, repository: Repository) -> None:

@@ -18,7 +18,7 @@ from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.store import manifests
-from chalicelib.store.index import Index, artifacts, descriptions, kinds
+from chalicelib.store.index import Index, artifacts, descriptions, kinds, labels
 from chalicelib.store.index.artifacts import Artifact
 from chalicelib.store.index.attempts import in_same
 from chalicelib.store.index.descriptions import Description
@@ -209,6 +209,7 @@ def _remove(index: Index, home: RepositoryRecord, digest: str) -> bool:
         Delete(found.record.key, If(etag=found.record.etag, at_most={"tags": 0}), _RACED),
         Delete(order, PRESENT, _RACED) if listed else Check(order, ABSENT, _RACED),
         *(Delete(put.key) for put in _own_accessory(home, found.document)),
+        *labels.gone(home, found),
         home.counting(manifests=-1, bytes=-found.document["bytes"], artifacts=-int(listed)),
     )
     return True
