@@ -15,6 +15,7 @@ from tests.engines.engine import ACCESS_KEY, REGION, SECRET_KEY, Engine, Quirk, 
 from tests.engines.process import HOST, free_ports, running, wait_ready
 
 VERSION = "1.5.33"
+_PROGRAM = Path(__file__).with_name("ministack_program.py")
 QUIRKS = frozenset(
     {
         Quirk.ANY_SIGNATURE,
@@ -26,14 +27,16 @@ QUIRKS = frozenset(
 
 
 @contextmanager
-def ministack() -> Iterator[Engine]:
-    """Serve an empty ministack."""
-    program = _installed()
+def ministack(*, as_released: bool = False) -> Iterator[Engine]:
+    """Serve an empty ministack, whose functions end as Lambda's do, or as it is released."""
+    installed = _installed()
+    # -P, since beside that program there is a module of the same name as ministack.
+    command = [str(installed)] if as_released else [str(installed.with_name("python")), "-P", str(_PROGRAM)]
     (port,) = free_ports(1)
     with tempfile.TemporaryDirectory(prefix="ministack-") as folder:
         directory = Path(folder)
         engine = Engine("ministack", f"http://{HOST}:{port}", quirks=QUIRKS)
-        with running([str(program)], environment=_environment(port, directory), directory=directory) as process:
+        with running(command, environment=_environment(port, directory), directory=directory) as process:
             client = s3_client(engine, attempts=1)
             wait_ready(client.list_buckets, process, directory)
             client.close()
