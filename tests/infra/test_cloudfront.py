@@ -344,6 +344,14 @@ def test_the_bucket_gets_the_presigned_query_and_nothing_else() -> None:
     assert len(ours) == 2
 
 
+def test_no_header_of_cloudfront_s_own_comes_beside_the_presigned_query() -> None:
+    """It adds X-Amz-Cf-Id for every origin but those of kind S3, and S3 wants each header of that family signed."""
+    [bucket] = [each for each in CONFIG["Origins"] if each.get("Id") == "bucket"]
+
+    assert bucket["S3OriginConfig"] == {"OriginAccessIdentity": ""}
+    assert {"CustomOriginConfig", "OriginAccessControlId"}.isdisjoint(bucket)
+
+
 def test_the_front_has_no_rights_of_its_own_but_to_read_the_portal(template: Json) -> None:
     with_access = [each["Id"] for each in CONFIG["Origins"] if "OriginAccessControlId" in each]
     every = [each.get("Properties", {}) for each in template["Resources"].values()]
