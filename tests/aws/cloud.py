@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing import Any
 from infra import secrets, stack
 from infra.package import CODE, package
 from infra.stack import Stack
+from tests.aws.distribution import Distribution, distribution
+from tests.aws.door import Origin, at
 from tests.aws.shims import SHIMS
 from tests.engines.engine import Engine, client
 from tests.engines.ministack import ministack
@@ -44,6 +46,26 @@ class Cloud:
     def client(self, service: str) -> Any:
         return client(self.engine, service)
 
+    def origins(self, uploads: str = "") -> dict[str, Origin]:
+        """Return the origins of the template by their names, the relay among them where its address is given."""
+        s3 = self.client("s3")
+
+        def portal(target: str) -> str:
+            # CloudFront signs what it asks this bucket.
+            asked = {"Bucket": self.outputs["PortalBucketName"], "Key": target.lstrip("/")}
+            return str(s3.generate_presigned_url("get_object", Params=asked))
+
+        bucket = at(f"{self.engine.endpoint}/{self.outputs['BucketName']}")
+        return {"api": at(self.api), "bucket": bucket, "portal": portal} | ({"relay": at(uploads)} if uploads else {})
+
+    def front(self, **parameters: str) -> Distribution:
+        """Return the distribution that the stack's template makes with its parameters and these."""
+        return distribution(self.template, {**self.parameters, **parameters})
+
+    def put(self, code: Path) -> str:
+        """Put a package of the functions beside those that are there; return its key."""
+        return stack.upload(self.client("s3"), CODE_BUCKET, code)
+
     def update(self, template: Mapping[str, Any], **parameters: str) -> list[str]:
         """Change the stack, as the command does; return the lines that it tells."""
         lines: list[str] = []
@@ -65,9 +87,9 @@ def environment(engine: Engine) -> dict[str, str]:
 
 
 @contextmanager
-def deployed(folder: Path, **parameters: str) -> Iterator[Cloud]:
-    """Make the stack in an empty account."""
-    template = shimmed(package(folder))
+def deployed(folder: Path, packaged: Callable[[Path], Path] = package, /, **parameters: str) -> Iterator[Cloud]:
+    """Make the stack in an empty account, from the package that `packaged` makes in a folder."""
+    template = shimmed(packaged(folder))
     with ministack() as engine:
         s3 = client(engine, "s3")
         s3.create_bucket(Bucket=CODE_BUCKET)
@@ -95,14 +117,14 @@ def _placed(engine: Engine, template: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def relay(cloud: Cloud, folder: Path) -> Iterator[str]:
-    """Run the relay over the stack's bucket, table and secrets; yield its address."""
+def relay(engine: Engine, found: Mapping[str, str], folder: Path, *, secret_path: str = SECRETS) -> Iterator[str]:
+    """Run the relay over a stack's bucket and table, and the secrets; yield its address."""
     (port,) = free_ports(1)
-    settings = environment(cloud.engine) | {
-        "ROADSTEAD_BUCKET": cloud.outputs["BucketName"],
-        "ROADSTEAD_TABLE": cloud.outputs["TableName"],
-        "ROADSTEAD_SIGNING_KEY": f"ssm:{SECRETS}/signing-key",
-        "ROADSTEAD_ADMIN_PASSWORD": f"ssm:{SECRETS}/admin-password",
+    settings = environment(engine) | {
+        "ROADSTEAD_BUCKET": found["BucketName"],
+        "ROADSTEAD_TABLE": found["TableName"],
+        "ROADSTEAD_SIGNING_KEY": f"ssm:{secret_path}/signing-key",
+        "ROADSTEAD_ADMIN_PASSWORD": f"ssm:{secret_path}/admin-password",
         "HOST": HOST,
         "PORT": str(port),
         "DATA": str(folder / "relay"),

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.aws.cloud import ROOT, Cloud, deployed, relay
-from tests.aws.door import Behind, Door, opened
+from tests.aws.door import Behind, Door, at, opened
 from tests.engines.process import HOST, free_ports
 
 pytestmark = pytest.mark.aws
@@ -51,12 +51,18 @@ class Site:
 
 @contextmanager
 def site(folder: Path, *, relayed: bool) -> Iterator[Site]:
+    """Make a registry behind CloudFront with a relay, or the API alone."""
     (port,) = free_ports(1)
+    front = {"Front": "true"} if relayed else {}
     with ExitStack() as stack:
-        cloud = stack.enter_context(deployed(folder, DomainName=f"{HOST}:{port}"))
-        uploads = stack.enter_context(relay(cloud, folder)) if relayed else ""
-        bucket = f"{cloud.engine.endpoint}/{cloud.outputs['BucketName']}"
-        door = stack.enter_context(opened(Behind(cloud.api, uploads, bucket), port))
+        cloud = stack.enter_context(deployed(folder, DomainName=f"{HOST}:{port}", **front))
+        if relayed:
+            uploads = stack.enter_context(relay(cloud.engine, cloud.outputs, folder))
+            # ministack has no VPC origin: the stack stands without a relay, and the front is that of one with it.
+            behind = Behind(cloud.origins(uploads), cloud.front(RelayImage="relay:v1"))
+        else:
+            behind = Behind({"api": at(cloud.api)})
+        door = stack.enter_context(opened(behind, port))
         yield Site(cloud, door, f"http://{HOST}:{port}")
 
 

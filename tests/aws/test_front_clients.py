@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.aws.door import Behind, Door, opened
+from tests.aws.distribution import fronted
+from tests.aws.door import Behind, Door, at, opened
 from tests.engines.engine import s3_client
 from tests.engines.process import HOST, free_ports, running, wait_ready
 from tests.engines.seaweedfs import seaweedfs
@@ -74,7 +75,9 @@ def standing(folder: Path, *, relayed: bool) -> Iterator[Site]:
         relay = stack.enter_context(_program(folder / "relay", uploads, settings, *serve)) if relayed else ""
         front = ("tests.aws.front_server", host, str(inner))
         api = stack.enter_context(_program(folder / "api", inner, settings, *front))
-        door = stack.enter_context(opened(Behind(api, relay, f"{engine.endpoint}/{BUCKET}"), port))
+        origins = {"api": at(api), "relay": at(relay), "bucket": at(f"{engine.endpoint}/{BUCKET}")}
+        behind = Behind(origins, fronted()) if relayed else Behind({"api": at(api)})
+        door = stack.enter_context(opened(behind, port))
         yield Site(door, f"http://{host}")
 
 
