@@ -1,14 +1,16 @@
-"""`chalice deploy`, the program, on emulated AWS: twice, with the step after it, while a client asks all the time."""
+"""`chalice deploy`, the program, on emulated AWS: with the step after it, twice, while clients ask all the time."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -16,20 +18,20 @@ import pytest
 from infra import configure, finish, secrets, stack
 from infra.package import only
 from infra.stack import Stack
-from tests.aws.cloud import ROOT, environment
+from tests.aws.carrying import carry, carrying
+from tests.aws.cloud import ROOT, environment, relay
+from tests.aws.distribution import fronted
+from tests.aws.door import Behind, Door, at, opened
 from tests.aws.import_shim import taking_swagger
 from tests.aws.shims import over_plain_http, parameters_of_any_name
 from tests.aws.test_stack import MANIFEST_TYPE, sha256
 from tests.engines.engine import Engine, client
 from tests.engines.ministack import ministack
+from tests.engines.process import HOST, free_ports
 from tests.oci.test_manifests import image
 
 pytestmark = pytest.mark.aws
-# ministack ends a function's process at each change of its code or settings, with the request that it is answering,
-# which AWS lets end. That is once each for two changes of the handler and two of the authorizer.
-CUT = (502, 503)
-CUTS = 4
-SECRETS, STAGE, HOST = "/team/registry", "prod", "registry.example.org"
+SECRETS, STAGE = "/team/registry", "prod"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,14 @@ class Account:
     engine: Engine
     endpoint: str
     project: Path
+    found: Mapping[str, str]
     password: str
+    port: int
+
+    @property
+    def host(self) -> str:
+        """Where clients are sent, and where a door is for those that need one."""
+        return f"{HOST}:{self.port}"
 
     @property
     def api(self) -> str:
@@ -57,11 +66,21 @@ class Account:
             command, cwd=self.project, env=settings, check=False, capture_output=True, text=True, timeout=400
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        return list(finish.finish(client(self.engine, "apigateway"), self.api, HOST))
+        return list(finish.finish(client(self.engine, "apigateway"), self.api, self.host))
+
+    @contextmanager
+    def door(self, uploads: str = "") -> Iterator[Door]:
+        """Open the host of clients: the API, behind a CloudFront such as the stack's with a relay, or alone."""
+        bucket = at(f"{self.engine.endpoint}/{self.found['BucketName']}")
+        origins = {"api": at(self.url), "relay": at(uploads), "bucket": bucket}
+        behind = Behind(origins, fronted()) if uploads else Behind({"api": at(self.url)})
+        with opened(behind, self.port) as door:
+            yield door
 
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    """An account into which the checkout was deployed once."""
     project = tmp_path_factory.mktemp("project")
     leave_out = shutil.ignore_patterns("deployed", "deployments", "__pycache__")
     for name in ("chalicelib", ".chalice"):
@@ -74,7 +93,10 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         configure.write(configure.changes(project, STAGE, names))
         _parameters_of_any_name(project)
         made = secrets.make(client(engine, "ssm"), SECRETS)
-        yield Account(engine, endpoint, project, made["admin-password"])
+        (port,) = free_ports(1)
+        ready = Account(engine, endpoint, project, found, made["admin-password"], port)
+        assert any("v2, service, api, c" in line for line in ready.deploy())
+        yield ready
 
 
 def _storage(engine: Engine) -> dict[str, str]:
@@ -126,39 +148,91 @@ def _challenges(account: Account) -> httpx.Response:
     return httpx.get(f"{account.url}/v2/", timeout=60)
 
 
-def test_it_deploys_and_updates_while_no_client_meets_a_half_of_it(account: Account) -> None:
-    assert any("v2, service, api, c" in line for line in account.deploy())
+class Asking(Thread):
+    """A client that hardly pauses: it is sent for a token, it pulls with one, and anything else is remembered."""
+
+    def __init__(self, account: Account, token: dict[str, str], manifest: bytes) -> None:
+        super().__init__(daemon=True)
+        self._account, self._token, self._manifest = account, token, manifest
+        self._over = Event()
+        self.pulls, self.wrong = 0, list[str]()
+
+    def run(self) -> None:
+        while not self._over.wait(0.05):
+            refused, pulled = _challenges(self._account), _pull(self._account, self._token)
+            self.pulls += 1
+            if refused.status_code != 401 or "www-authenticate" not in refused.headers:
+                self.wrong.append(f"{refused.status_code} {dict(refused.headers)}")
+            if pulled.content != self._manifest:
+                self.wrong.append(f"{pulled.status_code} {pulled.text}")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join(60)
+
+
+def test_a_client_without_a_token_is_sent_to_the_token_service_of_the_host(account: Account) -> None:
     refused = _challenges(account)
+
     assert refused.status_code == 401
-    assert f'realm="https://{HOST}/service/token"' in refused.headers["www-authenticate"]
+    assert f'realm="https://{account.host}/service/token"' in refused.headers["www-authenticate"]
+
+
+@pytest.mark.parametrize("name", ["docker", "crane"])
+def test_clients_push_and_pull_small_images_by_the_api_alone(account: Account, name: str) -> None:
+    with account.door() as door:
+        carry(name, f"http://{account.host}", account.password)
+
+    assert set(door.passed) == {"api"}
+
+
+def test_without_cloudfront_crane_pushes_no_tag_twice(account: Account) -> None:
+    """It wants the digest in the answer of a HEAD, which S3 gives; CloudFront adds it."""
+    with account.door(), carrying("crane", f"http://{account.host}", account.password) as (client, bench):
+        target = bench.reference("twice", client.tag)
+        client.push(bench, bench.cargo.image, target)
+
+        with pytest.raises(AssertionError, match="response did not include Docker-Content-Digest"):
+            client.push(bench, bench.cargo.image, target)
+
+
+def test_an_update_fails_no_request(account: Account) -> None:
     token = _token(account)
     manifest = _push(account, token)
     assert _pull(account, token).content == manifest
-
     app = account.project / "app.py"
     app.write_text(app.read_text() + "\n# A change.\n")
-    wrong: list[str] = []
-    cut: list[str] = []
-    asked: list[int] = []
-    over = Event()
 
-    def client_of_the_registry() -> None:
-        while not over.wait(0.2):
-            got, pulled = _challenges(account), _pull(account, token)
-            asked.append(got.status_code)
-            if got.status_code != 401 or "www-authenticate" not in got.headers:
-                wrong.append(f"{got.status_code} {dict(got.headers)}")
-            if pulled.content != manifest:
-                (cut if pulled.status_code in CUT else wrong).append(f"{pulled.status_code} {pulled.text}")
-
-    asking = Thread(target=client_of_the_registry)
-    asking.start()
-    try:
+    with Asking(account, token, manifest) as one, Asking(account, token, manifest) as other:
         account.deploy()
-    finally:
-        over.set()
-        asking.join()
-    assert asked
-    assert not wrong
-    assert len(cut) <= CUTS, cut
+
+    assert one.pulls > 0
+    assert one.wrong + other.wrong == []
     assert _pull(account, _token(account)).content == manifest
+    with account.door():
+        carry("crane", f"http://{account.host}", account.password)
+
+
+def test_docker_and_crane_push_and_pull_real_layers_with_a_relay_beside_the_api(
+    account: Account, tmp_path: Path
+) -> None:
+    clients = ("-m", "pytest", "-n0", "-m", "clients", "tests/clients/test_clients.py")
+    chosen = ("-k", "(docker or crane) and not gigabyte")
+    given = {"ROADSTEAD_CLIENTS_URL": f"http://{account.host}", "ROADSTEAD_CLIENTS_PASSWORD": account.password}
+
+    with (
+        relay(account.engine, account.found, tmp_path, secret_path=SECRETS) as uploads,
+        account.door(uploads) as door,
+    ):
+        done = subprocess.run(
+            [sys.executable, *clients, *chosen], cwd=ROOT, env=os.environ | given, capture_output=True, text=True,
+            check=False
+        )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    sys.stdout.write(done.stdout)
+    assert set(door.passed) == {"api", "relay", "bucket"}
