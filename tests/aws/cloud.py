@@ -17,7 +17,7 @@ from typing import Any
 from infra import secrets, stack
 from infra.package import CODE, package
 from infra.stack import Stack
-from tests.aws.distribution import Distribution, distribution
+from tests.aws.distribution import Distribution, Resolver, distribution
 from tests.aws.door import Origin, at
 from tests.aws.shims import SHIMS
 from tests.engines.engine import Engine, client
@@ -25,6 +25,7 @@ from tests.engines.ministack import ministack
 from tests.engines.process import HOST, free_ports, running, wait_ready
 
 ROOT = Path(__file__).parents[2]
+RELAY_IMAGE = "relay:v1"
 NAME, SECRETS, CODE_BUCKET = "roadstead", "/roadstead", "code"
 
 
@@ -46,6 +47,11 @@ class Cloud:
     def client(self, service: str) -> Any:
         return client(self.engine, service)
 
+    @property
+    def known(self) -> Mapping[str, str]:
+        """What the template's parameters and its resources came to."""
+        return {**self.parameters, "Bucket": self.outputs["BucketName"], "Table": self.outputs["TableName"]}
+
     def origins(self, uploads: str = "") -> dict[str, Origin]:
         """Return the origins of the template by their names, the relay among them where its address is given."""
         s3 = self.client("s3")
@@ -58,9 +64,9 @@ class Cloud:
         bucket = at(f"{self.engine.endpoint}/{self.outputs['BucketName']}")
         return {"api": at(self.api), "bucket": bucket, "portal": portal} | ({"relay": at(uploads)} if uploads else {})
 
-    def front(self, **parameters: str) -> Distribution:
-        """Return the distribution that the stack's template makes with its parameters and these."""
-        return distribution(self.template, {**self.parameters, **parameters})
+    def front(self) -> Distribution:
+        """Return the distribution that the stack's template makes with a relay."""
+        return distribution(self.template, {**self.parameters, "RelayImage": RELAY_IMAGE})
 
     def put(self, code: Path) -> str:
         """Put a package of the functions beside those that are there; return its key."""
@@ -117,18 +123,17 @@ def _placed(engine: Engine, template: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def relay(engine: Engine, found: Mapping[str, str], folder: Path, *, secret_path: str = SECRETS) -> Iterator[str]:
-    """Run the relay over a stack's bucket and table, and the secrets; yield its address."""
+def relay(engine: Engine, template: Mapping[str, Any], known: Mapping[str, str], folder: Path) -> Iterator[str]:
+    """Run the relay with the settings that a template gives its task; yield its address.
+
+    `known` is what the template's parameters and its bucket and table came to.
+    """
     (port,) = free_ports(1)
-    settings = environment(engine) | {
-        "ROADSTEAD_BUCKET": found["BucketName"],
-        "ROADSTEAD_TABLE": found["TableName"],
-        "ROADSTEAD_SIGNING_KEY": f"ssm:{secret_path}/signing-key",
-        "ROADSTEAD_ADMIN_PASSWORD": f"ssm:{secret_path}/admin-password",
-        "HOST": HOST,
-        "PORT": str(port),
-        "DATA": str(folder / "relay"),
-    }
+    made = Resolver(template, {"AWS::Region": engine.region, "RelayImage": RELAY_IMAGE, **known})
+    [container] = made.value(template["Resources"]["RelayTask"]["Properties"]["ContainerDefinitions"])
+    own = {each["Name"]: each["Value"] for each in container["Environment"]}
+    place = {"HOST": HOST, "PORT": str(port), "DATA": str(folder / "relay")}
+    settings = environment(engine) | own | place
     command = [sys.executable, "-m", "chalicelib.cli.main", "serve"]
     with running(command, environment=settings, directory=folder) as process:
         wait_ready(lambda: _listens(port), process, folder)

@@ -133,9 +133,14 @@ def distribution(template: Mapping[str, Any], parameters: Mapping[str, str]) -> 
     return Distribution([_behavior(template, each) for each in [*config["CacheBehaviors"], last]], s3_origins)
 
 
+def without_functions() -> Json:
+    """Return our template without what Chalice adds to it, which takes a package."""
+    return merged({"Resources": {}}, fragments())
+
+
 def fronted() -> Distribution:
-    """Return the distribution of our template with a relay, without what Chalice adds to that template."""
-    return distribution(merged({"Resources": {}}, fragments()), {"Front": "true", "RelayImage": "relay:v1"})
+    """Return the distribution of our template with a relay."""
+    return distribution(without_functions(), {"Front": "true", "RelayImage": "relay:v1"})
 
 
 def _behavior(template: Mapping[str, Any], told: Json) -> Behavior:

@@ -20,7 +20,7 @@ from infra.package import only
 from infra.stack import Stack
 from tests.aws.carrying import carry, carrying
 from tests.aws.cloud import ROOT, environment, relay
-from tests.aws.distribution import fronted
+from tests.aws.distribution import fronted, without_functions
 from tests.aws.door import Behind, Door, at, opened
 from tests.aws.import_shim import taking_swagger
 from tests.aws.shims import over_plain_http, parameters_of_any_name
@@ -223,11 +223,10 @@ def test_docker_and_crane_push_and_pull_real_layers_with_a_relay_beside_the_api(
     clients = ("-m", "pytest", "-n0", "-m", "clients", "tests/clients/test_clients.py")
     chosen = ("-k", "(docker or crane) and not gigabyte")
     given = {"ROADSTEAD_CLIENTS_URL": f"http://{account.host}", "ROADSTEAD_CLIENTS_PASSWORD": account.password}
+    names = {"Bucket": account.found["BucketName"], "Table": account.found["TableName"]}
+    known = {**names, "SecretsPath": SECRETS, "DomainName": account.host}
 
-    with (
-        relay(account.engine, account.found, tmp_path, secret_path=SECRETS) as uploads,
-        account.door(uploads) as door,
-    ):
+    with relay(account.engine, without_functions(), known, tmp_path) as uploads, account.door(uploads) as door:
         done = subprocess.run(
             [sys.executable, *clients, *chosen], cwd=ROOT, env=os.environ | given, capture_output=True, text=True,
             check=False

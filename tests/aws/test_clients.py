@@ -57,9 +57,9 @@ def site(folder: Path, *, relayed: bool) -> Iterator[Site]:
     with ExitStack() as stack:
         cloud = stack.enter_context(deployed(folder, DomainName=f"{HOST}:{port}", **front))
         if relayed:
-            uploads = stack.enter_context(relay(cloud.engine, cloud.outputs, folder))
+            uploads = stack.enter_context(relay(cloud.engine, cloud.template, cloud.known, folder))
             # ministack has no VPC origin: the stack stands without a relay, and the front is that of one with it.
-            behind = Behind(cloud.origins(uploads), cloud.front(RelayImage="relay:v1"))
+            behind = Behind(cloud.origins(uploads), cloud.front())
         else:
             behind = Behind({"api": at(cloud.api)})
         door = stack.enter_context(opened(behind, port))

@@ -11,8 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from infra.package import fragments, merged
-from tests.aws.distribution import distribution, fronted
+from tests.aws.distribution import distribution, fronted, without_functions
 from tests.aws.door import LONGEST_REQUEST, LONGEST_URL, Behind, at, opened
 from tests.engines.process import HOST, free_ports
 
@@ -183,7 +182,7 @@ def test_a_template_with_an_origin_of_another_kind_for_the_bucket_is_found_out()
 
 
 def test_without_a_relay_uploads_are_the_api_s_and_without_a_front_there_is_none() -> None:
-    template = merged({"Resources": {}}, fragments())
+    template = without_functions()
 
     assert distribution(template, {"Front": "true"}).taker(UPLOAD).origin == "api"
     with pytest.raises(KeyError, match="no distribution"):
