@@ -14,7 +14,7 @@ from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Tag
 from chalicelib.oci.pages import PageRequest
-from chalicelib.store import cascade, layout, manifests
+from chalicelib.store import cascade, condemned, layout, manifests
 from chalicelib.store.index import artifacts, events, labels, repositories
 from chalicelib.store.table import Key, Put, Slice
 from tests.store.faults import Fault, Kind, every_fault
@@ -74,7 +74,8 @@ class Fleet(World):
             events.deleted(self.index, PROJECT, HOME, reference)
 
     def there(self) -> set[str]:
-        return {name for name in self.named if self.objects.get(layout.manifest(HOME, self.digest(name)))}
+        heads = {name: self.objects.head(layout.manifest(HOME, self.digest(name))) for name in self.named}
+        return {name for name, head in heads.items() if condemned.live(head)}
 
     def tags(self) -> set[str]:
         return set(manifests.tags(self.index.content, HOME, PageRequest()).entries)
