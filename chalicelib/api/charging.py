@@ -17,6 +17,7 @@ from enum import StrEnum
 from functools import partial
 from typing import NoReturn
 
+from chalicelib.api import fixed
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.manifests import Manifest
@@ -157,7 +158,7 @@ def put_manifest(
     tags: Iterable[Tag],
     beside: Callable[[], None] = _nothing,
 ) -> None:
-    """Charge for a manifest and store it; raise DENIED, BusyError, and what `manifests.put` raises.
+    """Charge for a manifest and store it as the rules allow; raise DENIED, BusyError, and as `manifests.put` does.
 
     Whoever calls this tells `indexing` afterwards or, by `manifests.put`, `beside`.
     """
@@ -169,8 +170,10 @@ def put_manifest(
     else:
         with _best_effort(charged.project):
             settling.take(index, pushed)
+    names = tuple(tags)
+    once = fixed.among(charged.project, repository, names)
     try:
-        manifests.put(charged.content, repository, manifest, digest, tags, beside)
+        manifests.put(charged.content, repository, manifest, digest, names, beside, fixed=once)
     except Exception:
         with _best_effort(charged.project):
             settling.settle(index, pushed.project_id, repository, digest, manifest)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from chalicelib.api import auth, charging, guard, indexing
+from chalicelib.api import auth, charging, fixed, guard, indexing
 from chalicelib.api.charging import Account
 from chalicelib.api.endpoints import Call
 from chalicelib.api.http import Request, Response
@@ -89,11 +89,13 @@ def delete_manifest(call: Call) -> Response:
     services, repository, reference = call.services, call.repository, reference_of(call)
     tell = partial(indexing.deleted, services, call.project.id, repository)
     if isinstance(reference, Tag):
+        fixed.check_may_go(call.project, repository, reference)
         manifests.delete_tag(services.content, repository, reference)
         with _audited(call, "delete", reference):
             tell(reference)
     else:
-        cascade.delete(services.content, services.index, call.project.id, repository, reference, tell)
+        held = fixed.test(call.project, repository)
+        cascade.delete(services.content, services.index, call.project.id, repository, reference, tell, held)
         name = call.grant.principal.name
         indexing.artifact_audited(services, name, "delete", call.project.id, repository, reference)
     return Response(202)

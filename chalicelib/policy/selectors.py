@@ -67,9 +67,9 @@ def parse(given: object, decorations: tuple[Decoration, ...]) -> Selector:
         raise ValueError(f"the kind of a selector must be {KIND}")
     if decoration not in decorations:
         raise ValueError(f"the decoration of a selector must be {' or '.join(decorations)} here")
-    if not isinstance(pattern, str) or not pattern:
-        raise ValueError("a selector needs a pattern, such as ** for everything")
-    if not isinstance(extras, str) or len(extras) > LONGEST_EXTRAS:
+    if not isinstance(pattern, str) or not pattern or not pattern.isprintable():
+        raise ValueError("a selector needs a pattern of printable characters, such as ** for everything")
+    if not isinstance(extras, str) or len(extras.encode()) > LONGEST_EXTRAS or not extras.isprintable():
         raise ValueError(
             f'the extras of a selector must be a short text, such as {{"untagged":true}} ({LONGEST_EXTRAS})'
         )
@@ -151,8 +151,9 @@ _Step = Callable[[_Text, int], int]
 @lru_cache(maxsize=1024)
 def matcher(pattern: str) -> Callable[[str], bool]:
     """Return the test whether a pattern matches the whole of a text; raise ValueError where it is none."""
-    if len(pattern) > LONGEST_PATTERN:
-        raise ValueError(f"a pattern has at most {LONGEST_PATTERN} characters")
+    # In bytes: rules are stored in one record with others.
+    if len(pattern.encode()) > LONGEST_PATTERN:
+        raise ValueError(f"a pattern has at most {LONGEST_PATTERN} bytes")
     steps = _steps(pattern, first=True, last=True, depth=0)
 
     def matches(text: str) -> bool:

@@ -7,6 +7,8 @@ Invariants:
 * What an index needs is not deleted; asking for it is refused, and the artifact and all that is its own stay.
 * Accessories go before their subject and children after their index: whoever is interrupted leaves nothing that lacks
   a part. What was not reached by then is listed, and can be deleted by itself.
+* What an immutable tag names is not deleted either, nor what has such an accessory. Where one was pushed since that
+  was looked at, it stays with what it names.
 * An accessory that tags alone attach, to others as well, stays theirs: it loses the tags that attach it here.
 * S3 changes first, the index is told afterwards. Who needs what is what the index says: a manifest that it missed is
   taken in when it is deleted itself.
@@ -23,23 +25,30 @@ from chalicelib.store.content import Content
 from chalicelib.store.index import Index, artifacts, events, kinds, repositories
 from chalicelib.store.index.artifacts import Accessory, Artifact
 from chalicelib.store.index.repositories import RepositoryRecord
+from chalicelib.store.manifests import IsFixed
 
 # Is called with each tag and manifest that was deleted, after S3 answered.
 Tell = Callable[[Tag | Digest], None]
 
 
-def delete(
-    content: Content, index: Index, project_id: int, repository: Repository, digest: Digest, tell: Tell
+def delete(  # noqa: PLR0913, PLR0917 - what is deleted where, and who hears of it
+    content: Content,
+    index: Index,
+    project_id: int,
+    repository: Repository,
+    digest: Digest,
+    tell: Tell,
+    fixed: IsFixed | None = None,
 ) -> None:
     """Delete a manifest with what belongs to it, telling of each deletion.
 
-    Raise MANIFEST_UNKNOWN where it is not there (the index is told so all the same), or DENIED (412) where an index
-    needs it.
+    Raise MANIFEST_UNKNOWN where it is not there (the index is told so all the same), DENIED (412) where an index
+    needs it, or PRECONDITION where a tag that is `fixed` names it or one of its accessories.
     """
     home = _known(content, index, project_id, repository, digest)
     found = artifacts.find(index, home, str(digest)) if home else None
     if home is None or found is None:
-        manifests.delete(content, repository, digest)
+        manifests.delete(content, repository, digest, fixed)
         tell(digest)
         return
     parents = artifacts.parents(index, home, found.digest)
@@ -49,7 +58,9 @@ def delete(
             f"{digest} is part of the index {parents[0]}: delete that one first",
             status=412,
         )
-    if not _Deleting(content, index, home, tell).delete(found):
+    deleting = _Deleting(content, index, home, tell, fixed)
+    deleting.check(found, set())
+    if not deleting.delete(found):
         raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, detail={"reference": str(digest)})
 
 
@@ -74,7 +85,19 @@ class _Deleting:
     index: Index
     home: RepositoryRecord
     tell: Tell
+    fixed: IsFixed | None
     seen: set[str] = field(default_factory=set)
+
+    def check(self, artifact: Artifact, looked_at: set[str]) -> None:
+        """Raise PRECONDITION where a fixed tag names an artifact or one of its accessories."""
+        if self.fixed is None or artifact.digest in looked_at:
+            return
+        looked_at.add(artifact.digest)
+        manifests.check_not_fixed(self.content, self.home.repository, Digest.parse(artifact.digest), self.fixed)
+        for accessory in artifacts.accessories(self.index, self.home, artifact.digest).entries:
+            found = self._free(accessory.digest) if accessory.type in kinds.HARD else None
+            if found:
+                self.check(found, looked_at)
 
     def delete(self, artifact: Artifact) -> bool:
         """Delete without asking who needs it; tell whether it was still there."""
@@ -112,11 +135,13 @@ class _Deleting:
         return found if found and not artifacts.has_parents(self.index, self.home, digest) else None
 
     def _manifest(self, digest: Digest) -> bool:
-        there = _is_there(lambda: manifests.delete(self.content, self.home.repository, digest))
+        there = _is_there(lambda: manifests.delete(self.content, self.home.repository, digest, self.fixed))
         self.tell(digest)
         return there
 
     def _tag(self, tag: Tag) -> None:
+        if self.fixed and self.fixed(tag):
+            return
         _is_there(lambda: manifests.delete_tag(self.content, self.home.repository, tag))
         self.tell(tag)
 

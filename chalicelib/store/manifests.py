@@ -12,13 +12,14 @@ Invariants:
 * A manifest that is deleted is `condemned` first (`store.condemned`): the object stays, as nobody's manifest, for the
   collector. Whoever condemns looks for tags afterwards, and whoever moves tags looks at the manifest afterwards: so
   of a delete and a push that meet, one of the two sees the other, and what a tag names does not stay condemned.
+* A tag that is fixed is never written over and never deleted: of two pushes that make one at once, one wins.
 
 Sparse indexes: an index may name manifests that the repository lacks as long as it holds at least one of them (a
 copy of chosen platforms), or as it names none. An index of which nothing is here is refused: no pull of it could
 work.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -38,6 +39,9 @@ from chalicelib.store.objects import ConditionFailedError, Head, Object
 DIGEST = "digest"
 # A client reads a page of referrers as one manifest.
 _PAGE_BYTES = oci.MAX_MANIFEST
+
+# Tells whether a tag is fixed: once it names something, it names that.
+IsFixed = Callable[[Tag], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,21 +144,26 @@ def _nothing() -> None:
     """Do nothing beside a push."""
 
 
-def put(
+def put(  # noqa: PLR0913 - what a push is made of
     content: Content,
     repository: Repository,
     manifest: Manifest,
     digest: Digest,
     tags: Iterable[Tag],
     beside: Callable[[], None] = _nothing,
+    *,
+    fixed: Container[Tag] = (),
 ) -> None:
-    """Store a manifest under its digest and let `tags` name it; raise MANIFEST_BLOB_UNKNOWN.
+    """Store a manifest under its digest and let `tags` name it, those that are `fixed` if they name nothing yet.
+
+    Raise MANIFEST_BLOB_UNKNOWN, or PRECONDITION for a tag that is taken.
 
     Round trips: what it refers to is checked side by side; then manifest, tag hints and catalog entry side by
     side (none of them shows before the tag); then the referrer's entry; then the tags; then, if there are any, a look
     at the manifest, and `beside` it what is to be told once the tags are there.
     """
     names = tuple(dict.fromkeys(tags))
+    check_free(content, repository, [tag for tag in names if tag in fixed])
     listed = _check_references(content, repository, manifest)
     writes = [
         partial(
@@ -169,7 +178,7 @@ def put(
         writes.append(partial(content.objects.put, layout.catalog(repository), b""))
     content.together(lambda write: write(), writes)
     _put_referrer(content, repository, manifest, digest)
-    content.together(partial(_put_tag, content, repository, manifest, digest), names)
+    content.together(lambda tag: _put_tag(content, repository, manifest, digest, tag, once=tag in fixed), names)
     looking = content.pool.submit(is_stored, content, repository, digest) if names else None
     beside()
     if looking and not looking.result():
@@ -194,13 +203,37 @@ def _confirm(content: Content, repository: Repository, manifest: Manifest, diges
         _put_referrer(content, repository, manifest, digest)
 
 
-def _put_tag(content: Content, repository: Repository, manifest: Manifest, digest: Digest, tag: Tag) -> None:
-    content.objects.put(
-        layout.tag(repository, tag),
-        manifest.content,
-        content_type=manifest.media_type,
-        metadata={DIGEST: str(digest)},
-    )
+def _put_tag(
+    content: Content, repository: Repository, manifest: Manifest, digest: Digest, tag: Tag, *, once: bool
+) -> None:
+    key = layout.tag(repository, tag)
+    try:
+        content.objects.put(
+            key,
+            manifest.content,
+            content_type=manifest.media_type,
+            metadata={DIGEST: str(digest)},
+            if_absent=once,
+        )
+    except ConditionFailedError:
+        found = content.objects.head(key)
+        # Whoever came first with the same manifest may have been this very request, repeated.
+        if found is None or _digest_of(found) != digest:
+            raise _taken(repository, tag) from None
+
+
+def check_free(content: Content, repository: Repository, tags: Iterable[Tag]) -> None:
+    """Raise PRECONDITION where one of the tags names something."""
+    names = tuple(tags)
+    found = content.together(content.objects.head, [layout.tag(repository, tag) for tag in names])
+    for tag, head in zip(names, found, strict=True):
+        if head is not None:
+            raise _taken(repository, tag)
+
+
+def _taken(repository: Repository, tag: Tag) -> RegistryError:
+    message = f"{repository}:{tag} is configured as immutable and exists already: push another tag"
+    return RegistryError(ErrorCode.PRECONDITION, message, detail={"tag": tag.name})
 
 
 def _check_references(content: Content, repository: Repository, manifest: Manifest) -> bool:
@@ -233,14 +266,32 @@ def delete_tag(content: Content, repository: Repository, tag: Tag) -> None:
     content.objects.delete(layout.tag(repository, tag))
 
 
-def delete(content: Content, repository: Repository, digest: Digest) -> None:
-    """Delete a manifest and every tag that names it; raise MANIFEST_UNKNOWN."""
+def check_not_fixed(content: Content, repository: Repository, digest: Digest, fixed: IsFixed) -> None:
+    """Raise PRECONDITION where a tag that is fixed names a manifest."""
+    _check_none_names(content, repository, digest, filter(fixed, _tags_naming(content, repository, digest)))
+
+
+def _check_none_names(content: Content, repository: Repository, digest: Digest, tags: Iterable[Tag]) -> None:
+    names = tuple(tags)
+    found = content.together(content.objects.head, [layout.tag(repository, tag) for tag in names])
+    for tag, head in zip(names, found, strict=True):
+        if head is not None and _digest_of(head) == digest:
+            message = f"{repository}:{tag}, which names {digest}, is configured as immutable: it stays"
+            raise RegistryError(ErrorCode.PRECONDITION, message, detail={"tag": tag.name})
+
+
+def delete(content: Content, repository: Repository, digest: Digest, fixed: IsFixed | None = None) -> None:
+    """Delete a manifest and every tag that names it; raise MANIFEST_UNKNOWN, or PRECONDITION where one is fixed."""
     where, found = _find(content, repository, digest)
     key = layout.manifest(repository, digest)
+    named = tuple(_tags_naming(content, repository, digest))
+    held = frozenset(filter(fixed, named)) if fixed else frozenset()
+    _check_none_names(content, repository, digest, held)
     # What is damaged has an entity tag that its tags have not, or some other tag has.
     whole = digest.matches(found.content)
     etag = found.head.etag if whole else ""
-    content.together(partial(_untag, content, repository, digest, etag), _tags_naming(content, repository, digest))
+    free = [tag for tag in named if tag not in held]
+    content.together(partial(_untag, content, repository, digest, etag), free)
     # What is damaged can be deleted as well.
     manifest = oci.parse(found.content, found.head.content_type) if whole else None
     if manifest and manifest.subject:

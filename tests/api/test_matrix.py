@@ -20,6 +20,7 @@ _NOTHING = {
     "robot_id": "999999999",
     "label_id": "999999999",
     "id": "999999999",
+    "immutable_rule_id": "999999999",
     "meta_name": "none",
     "repository_name": "none",
     "reference": "none",

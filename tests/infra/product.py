@@ -35,9 +35,15 @@ _REPOSITORY = "/projects/{project_name}/repositories/{repository_name}"
 _ARTIFACT = _REPOSITORY + "/artifacts/{reference}"
 _TAG = _REPOSITORY + "/tags/{tag_name}"
 _METADATA = _PROJECT + "/metadatas/"
+_FIXING = _PROJECT + "/immutabletagrules"
 _PULL = {"kind": "project", "namespace": "library", "access": [{"resource": "repository", "action": "pull"}]}
 _ROBOT = {"name": "ci", "level": "project", "duration": 1, "permissions": [_PULL]}
 _ANN = {"username": "ann", "password": "Something1", "email": "ann@example.org", "realname": "Ann"}
+_FIXED = {
+    "tag_selectors": [{"kind": "doublestar", "decoration": "matches", "pattern": "fixed-*"}],
+    "scope_selectors": {"repository": [{"kind": "doublestar", "decoration": "repoMatches", "pattern": "**"}]},
+}
+_MADE = ("{label_id}", "{immutable_rule_id}")
 _GROUP = {"group_name": "deck", "group_type": 1, "ldap_group_dn": "cn=deck"}
 _NO_SCHEDULE = {"schedule": {"type": "None"}}
 
@@ -118,6 +124,10 @@ HARBOR: tuple[Step, ...] = (
     Step("POST", _ARTIFACT + "/labels", {"id": "{label_id}"}),
     Step("DELETE", _ARTIFACT + "/labels/{label_id}"),
     Step("DELETE", "/labels/{label_id}"),
+    Step("POST", _FIXING, _FIXED, "immutable_rule_id"),
+    Step("GET", _FIXING),
+    Step("PUT", _FIXING + "/{immutable_rule_id}", {**_FIXED, "id": "{immutable_rule_id}", "disabled": True}),
+    Step("DELETE", _FIXING + "/{immutable_rule_id}"),
     Step("GET", "/quotas"),
     Step("GET", "/quotas/{id}"),
     Step("PUT", "/quotas/{id}", {"hard": {"storage": -1}}),
@@ -291,7 +301,7 @@ def _filled(body: object, names: Mapping[str, str]) -> object:
     """Return the body with the numbers that were made; no other text of a body has braces."""
     if not isinstance(body, dict):
         return body
-    filled = {name: value.format(**names) if value == "{label_id}" else value for name, value in body.items()}
+    filled = {name: value.format(**names) if value in _MADE else value for name, value in body.items()}
     return {name: int(value) if name == "id" else value for name, value in filled.items()}
 
 

@@ -3,9 +3,9 @@
 Invariant: a tag that exists is not moved here. Two who make one tag at once leave it with one of the two artifacts.
 """
 
-from chalicelib.api import indexing
+from chalicelib.api import fixed, indexing
 from chalicelib.api.harbor import listing
-from chalicelib.api.harbor.artifact_views import located, shown_tag
+from chalicelib.api.harbor.artifact_views import flag, located, tag_shower
 from chalicelib.api.harbor.belongings import translated_missing
 from chalicelib.api.harbor.calls import HarborCall, created, done, typed
 from chalicelib.api.harbor.errors import bad_request, conflict, not_found
@@ -21,11 +21,12 @@ def list_tags(call: HarborCall) -> Response:
     """List the tags of an artifact, in the order of their names."""
     wanted, found = listing.parse(call.request), located(call)
     index, home, artifact = call.services.index, found.home, found.artifact
+    show = tag_shower(call, found, with_status=flag(call, "with_immutable_status"))
     if wanted.natural:
         page = artifacts.tags(index, home, artifact.digest, wanted.slice)
-        return listing.answered(call, wanted, [shown_tag(home, artifact, tag) for tag in page.entries], artifact.tags)
+        return listing.answered(call, wanted, list(map(show, page.entries)), artifact.tags)
     every = artifacts.tags(index, home, artifact.digest).entries
-    chosen, total = listing.select(wanted, [shown_tag(home, artifact, tag) for tag in every])
+    chosen, total = listing.select(wanted, list(map(show, every)))
     return listing.answered(call, wanted, chosen, total)
 
 
@@ -43,7 +44,8 @@ def create_tag(call: HarborCall) -> Response:
         stored = manifests.get(content, repository, found.digest)
     except RegistryError as error:
         raise translated_missing(error, repository, found.digest) from error
-    manifests.put(content, repository, oci.parse(stored.content, stored.media_type), found.digest, [tag])
+    manifest, once = oci.parse(stored.content, stored.media_type), fixed.among(call.project, repository, [tag])
+    manifests.put(content, repository, manifest, found.digest, [tag], fixed=once)
     indexing.retagged(call.services, call.project.id, repository, tag, found.digest)
     call.log("tag", "create", f"{repository}:{tag}")
     return created(call, tag.name)
@@ -59,6 +61,7 @@ def delete_tag(call: HarborCall) -> Response:
         raise missing from error
     if settle.named(call.services.index, repository, tag) != found.artifact.digest:
         raise missing
+    fixed.check_may_go(call.project, repository, tag)
     manifests.delete_tag(call.services.content, repository, tag)
     indexing.deleted(call.services, call.project.id, repository, tag)
     call.log("tag", "delete", f"{repository}:{tag}")

@@ -3,12 +3,13 @@
 Invariant: a page of artifacts is shown in a number of requests that grows with the page alone, side by side.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+from chalicelib.api import fixed
 from chalicelib.api.harbor import repositories
 from chalicelib.api.harbor.calls import PREFIX, HarborCall
 from chalicelib.api.harbor.errors import HarborError, bad_request, not_found
@@ -41,6 +42,7 @@ class Options:
     labels: bool
     accessories: bool
     inherited: bool
+    immutable: bool
 
     @classmethod
     def parse(cls, call: HarborCall) -> "Options":
@@ -50,6 +52,7 @@ class Options:
             labels=flag(call, "with_label"),
             accessories=flag(call, "with_accessory"),
             inherited=flag(call, "with_inherited_accessory"),
+            immutable=flag(call, "with_immutable_status"),
         )
 
 
@@ -151,7 +154,7 @@ def _shown(
         "extra_attrs": attributes.of(call.services.index, home, artifact),
         "annotations": document["annotations"] or None,
         "references": _references(call, located) or None,
-        "tags": [shown_tag(home, artifact, tag) for tag in _tags(call, located)] or None if options.tags else None,
+        "tags": _shown_tags(call, options, located) or None if options.tags else None,
         "addition_links": _links(call, located),
         "labels": [carried[number] for number in artifact.labels if number in carried] or None,
         "accessories": accessories(call, located) or None if options.accessories else None,
@@ -160,14 +163,21 @@ def _shown(
     return {name: value for name, value in whole.items() if value is not None}
 
 
-def _tags(call: HarborCall, located: Located) -> tuple[TagRecord, ...]:
+def _shown_tags(call: HarborCall, options: Options, located: Located) -> list[dict[str, Any]]:
     if not located.artifact.tags:
-        return ()
-    return artifacts.tags(call.services.index, located.home, located.artifact.digest).entries
+        return []
+    show = tag_shower(call, located, with_status=options.immutable)
+    return list(map(show, artifacts.tags(call.services.index, located.home, located.artifact.digest).entries))
 
 
-def shown_tag(home: RepositoryRecord, artifact: Artifact, tag: TagRecord) -> dict[str, Any]:
-    """Return a tag as Harbor writes it."""
+def tag_shower(call: HarborCall, located: Located, *, with_status: bool) -> Callable[[TagRecord], dict[str, Any]]:
+    """Return what shows tags of an artifact as Harbor writes them: immutable ones as such, if that is wanted."""
+    is_fixed = fixed.test(call.project, located.home.repository) if with_status else None
+    return lambda tag: _shown_tag(located, tag, immutable=is_fixed is not None and is_fixed(Tag(tag.name)))
+
+
+def _shown_tag(located: Located, tag: TagRecord, *, immutable: bool) -> dict[str, Any]:
+    home, artifact = located.home, located.artifact
     return {
         "id": tag.id,
         "repository_id": home.id,
@@ -175,7 +185,7 @@ def shown_tag(home: RepositoryRecord, artifact: Artifact, tag: TagRecord) -> dic
         "name": tag.name,
         "push_time": tag.pushed,
         "pull_time": tag.pulled or NEVER,
-        "immutable": False,
+        "immutable": immutable,
     }
 
 

@@ -8,7 +8,7 @@ Invariants:
 import re
 from functools import partial
 
-from chalicelib.api import identity, indexing
+from chalicelib.api import fixed, identity, indexing
 from chalicelib.api.harbor import belongings, listing, repositories
 from chalicelib.api.harbor.additions import get_addition
 from chalicelib.api.harbor.artifact_lists import list_artifacts, list_of_project
@@ -42,7 +42,8 @@ def delete_artifact(call: HarborCall) -> Response:
     found = located(call)
     home, services = found.home, call.services
     tell = partial(indexing.deleted, services, home.project_id, home.repository)
-    cascade.delete(services.content, services.index, home.project_id, home.repository, found.digest, tell)
+    held = fixed.test(call.project, home.repository)
+    cascade.delete(services.content, services.index, home.project_id, home.repository, found.digest, tell, held)
     call.log("artifact", "delete", _resource(found))
     return done()
 

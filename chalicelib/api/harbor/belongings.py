@@ -2,15 +2,16 @@
 
 `store.cascade` deletes it as one.
 
-Invariant: copying moves no data: the target holds the same blobs. A copy's parts are in place before it, and its tags
-come last.
+Invariants:
+* Copying moves no data: the target holds the same blobs. A copy's parts are in place before it, its tags come last.
+* Where a tag would be written over that is immutable in the target, nothing is copied.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from chalicelib.api import charging, indexing
+from chalicelib.api import charging, fixed, indexing
 from chalicelib.api.charging import Account
 from chalicelib.api.harbor.artifact_views import Located
 from chalicelib.api.harbor.errors import HarborCode, HarborError, not_found
@@ -42,8 +43,11 @@ class _Copy:
 def copy(services: Services, source: Located, project: Project, target: Repository) -> None:
     """Copy an artifact with its tags, children and accessories into a repository of a project.
 
-    Raise NOT_FOUND where a part is gone, and DENIED where it does not fit into the project's quota.
+    Raise NOT_FOUND where a part is gone, PRECONDITION where a tag is immutable in the target and exists, and DENIED
+    where it does not fit into the project's quota.
     """
+    names = [Tag(tag.name) for tag in artifacts.tags(services.index, source.home, source.artifact.digest).entries]
+    manifests.check_free(services.content, target, fixed.among(project, target, names))
     charged = charging.account(services, project)
     under_way = _Copy(services, source.home.repository, charged, target, set())
     _copy(under_way, source, _DEEPEST)

@@ -6,7 +6,7 @@ Invariant: a repository is found below the project that its path names, by the r
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chalicelib.api import identity, indexing
+from chalicelib.api import fixed, identity, indexing
 from chalicelib.api.harbor import listing
 from chalicelib.api.harbor.calls import OPEN, HarborCall, HarborEndpoint, answer, done, in_project, typed
 from chalicelib.api.harbor.errors import bad_request, not_found
@@ -110,6 +110,7 @@ def delete_repository(call: HarborCall) -> Response:
     known = repositories.find(index, call.project.id, repository)
     if known is None and index.content.objects.head(layout.catalog(repository)) is None:
         raise not_found(f"repository {repository}")
+    fixed.check_may_be_emptied(index.content, call.project, repository)
     removal.remove(index, call.project.id, repository)
     indexing.emptied(call.services, call.project.id, repository)
     call.log("repository", "delete", repository.name)

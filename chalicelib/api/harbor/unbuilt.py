@@ -24,10 +24,6 @@ _ROWS: dict[str, tuple[tuple[str, str], ...]] = {
         ("GET PUT", ""),
         ("GET", "/candidates"),
     ),
-    "/projects/{project_name_or_id}/immutabletagrules": (
-        ("GET POST", ""),
-        ("DELETE PUT", "/{immutable_rule_id}"),
-    ),
     "/projects/{project_name_or_id}/webhook": (
         ("GET POST", "/policies"),
         ("DELETE GET PUT", "/policies/{webhook_policy_id}"),

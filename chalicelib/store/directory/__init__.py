@@ -3,6 +3,7 @@
 ```
 partition              sort                  record                                          written by
 projects/              <name>                a project; found by name, listed in its order   projects
+                                             `immutable_rules` in it: which tags are fixed   immutable_rules
 users/                 <lookup key>          a user, with the hash of the password           users
 groups/                <type>/<key>          a group of users: its source's name or DN       groups
 members/<project id>   u/<id> or g/<id>      the role of a user or a group in a project      members

@@ -1,0 +1,54 @@
+"""What a project's immutability rules forbid: tags that are fixed once they name something.
+
+Invariant: a project without rules costs a push and a deletion nothing, and one with rules only where they hold.
+"""
+
+from collections.abc import Iterable
+from functools import partial
+
+from chalicelib.oci.errors import ErrorCode, RegistryError
+from chalicelib.oci.names import Repository, Tag
+from chalicelib.policy import immutability
+from chalicelib.policy.immutability import Rule
+from chalicelib.store import layout
+from chalicelib.store.content import Content
+from chalicelib.store.directory import immutable_rules
+from chalicelib.store.directory.projects import Project
+from chalicelib.store.manifests import IsFixed
+
+
+def test(project: Project, repository: Repository) -> IsFixed | None:
+    """Return the test whether a tag of a project's repository is immutable; None where none can be."""
+    rules = immutable_rules.of(project)
+    return partial(_is_fixed, rules, repository.name.partition("/")[2]) if rules else None
+
+
+def _is_fixed(rules: Iterable[Rule], repository: str, tag: Tag) -> bool:
+    return immutability.is_immutable(rules, repository, tag.name)
+
+
+def among(project: Project, repository: Repository, tags: Iterable[Tag]) -> frozenset[Tag]:
+    """Return those of the tags that are immutable."""
+    is_fixed = test(project, repository)
+    return frozenset(filter(is_fixed, tags)) if is_fixed else frozenset()
+
+
+def check_may_go(project: Project, repository: Repository, tag: Tag) -> None:
+    """Raise PRECONDITION where a tag cannot be deleted."""
+    if among(project, repository, [tag]):
+        message = f"{repository}:{tag} is configured as immutable: a rule of the project has to go first"
+        raise RegistryError(ErrorCode.PRECONDITION, message, detail={"tag": tag.name})
+
+
+def check_may_be_emptied(content: Content, project: Project, repository: Repository) -> None:
+    """Raise PRECONDITION where a repository has a tag that is immutable."""
+    if not immutable_rules.of(project):
+        return
+    prefix = after = layout.tags(repository)
+    more = True
+    while more:
+        page = content.objects.list(prefix, after=after)
+        for entry in page.entries:
+            check_may_go(project, repository, Tag(entry.key.removeprefix(prefix)))
+            after = entry.key
+        more = page.more
