@@ -23,6 +23,8 @@ def step(services: Services, task: TaskRun) -> Outcome:
     wanted = Purge.parse(task.parameters)
     before = task.cursor.get("before") or written(services.now() - timedelta(hours=wanted.hours))
     after, gone = task.cursor.get("after", ""), task.cursor.get("purged", 0)
+    if unknown := ", ".join(sorted(wanted.unknown)):
+        task.log(f"there is no type of events {unknown}: see /auditlog-exts/events")
     while task.more_time() and not task.stopping():
         page = audit.page(services.directory, ALL, Slice(after=after, limit=_TOGETHER))
         old = [logged for logged in page.entries if logged.sort < before]

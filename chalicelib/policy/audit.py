@@ -8,7 +8,7 @@ Invariants:
 Specification: the event types of Harbor 2.16.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,11 +76,6 @@ class Types:
         return event_type in self.names or (OTHERS in self.names and event_type not in HARBOR)
 
 
-def known(names: Iterable[str]) -> frozenset[str]:
-    """Return those of the names that are types of events."""
-    return frozenset(names) & {*HARBOR, *OURS, OTHERS}
-
-
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What the settings say about events: which are left out, whether they are kept here, where they are sent."""
@@ -123,7 +118,9 @@ class Purge:
             raise ValueError(f"audit_retention_hour must be a whole number from 0 to {LONGEST_RETENTION}")
         if not isinstance(types, str):
             raise ValueError("include_event_types must be a text of types with commas between")  # noqa: TRY004 - as above
-        named = Types.parse(types)
-        if unknown := sorted(named.names - known(named.names)):
-            raise ValueError(f"there is no type of events {', '.join(unknown)}: see /auditlog-exts/events")
-        return cls(hours, named)
+        return cls(hours, Types.parse(types))
+
+    @property
+    def unknown(self) -> frozenset[str]:
+        """Return the names that no event has, which match nothing, as in Harbor."""
+        return self.types.names - {*HARBOR, *OURS, OTHERS}

@@ -117,6 +117,8 @@ class Row:
 
 
 KINDS: Mapping[Kind, Row] = MappingProxyType({kind: Row() for kind in Kind})
+# Those that change what users pushed: they wait while the registry is read-only.
+RESTING: frozenset[Kind] = frozenset({Kind.RETENTION})
 # Those that have a function in `jobs.table`, which a test compares: what is not built is refused, not left lying.
 BUILT: frozenset[Kind] = frozenset({Kind.ABANDONED_UPLOADS, Kind.PURGE_AUDIT_LOG})
 

@@ -1,6 +1,10 @@
-"""Which kinds of jobs are paused: their tasks wait until somebody lets them go on."""
+"""Which kinds of jobs are paused: their tasks wait until somebody lets them go on.
 
-from chalicelib.store.directory import Directory
+Invariant: while the registry is read-only, the kinds that change what users pushed (`RESTING`) are paused too.
+"""
+
+from chalicelib.policy.jobs import RESTING
+from chalicelib.store.directory import Directory, configuration
 from chalicelib.store.table import Delete, Key, Put, every
 
 # What begins nothing by itself while it is paused: the schedules of all kinds.
@@ -20,9 +24,13 @@ def resume(directory: Directory, what: str) -> None:
 
 def is_paused(directory: Directory, what: str) -> bool:
     """Tell whether something is paused."""
-    return directory.table.get(Key(_PARTITION, what)) is not None
+    return what in _resting(directory) or directory.table.get(Key(_PARTITION, what)) is not None
 
 
 def paused(directory: Directory) -> frozenset[str]:
     """Return all that is paused."""
-    return frozenset(record.key.sort for record in every(directory.table, _PARTITION))
+    return _resting(directory) | {record.key.sort for record in every(directory.table, _PARTITION)}
+
+
+def _resting(directory: Directory) -> frozenset[str]:
+    return frozenset(RESTING) if configuration.recent(directory).get("read_only") else frozenset()

@@ -13,10 +13,11 @@ from chalicelib.api.http import Response
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import RegistryError
 from chalicelib.policy.rbac import Permission
-from chalicelib.store.directory import members, projects, sessions, users
+from chalicelib.store.directory import configuration, members, projects, sessions, users
 from chalicelib.store.table import Table
 from tests.api.asking import basic
 from tests.api.principals import API, CONFIG, IMAGE, PASSWORD, PRIVATE, PUBLIC, World, as_user, granted
+from tests.memory import services_over
 
 CONFIG_DIGEST = str(Digest.of(CONFIG))
 PULL = Permission("repository", "pull")
@@ -212,6 +213,17 @@ def test_a_read_only_registry_takes_no_change_and_can_be_opened_again(world: Wor
     assert world.api("POST", "/projects", {"project_name": "new"}).status == 403
     assert world.api("PUT", "/configurations", {"read_only": False}).status == 200
     assert world.api("POST", "/projects", {"project_name": "new"}).status == 201
+
+
+def test_a_registry_that_was_made_read_only_elsewhere_takes_no_change_seconds_later(world: World) -> None:
+    elsewhere = services_over(world.client.objects, world.client.clock)
+    assert world.api("POST", "/projects", {"project_name": "before"}).status == 201
+
+    configuration.change(elsewhere.directory, {"read_only": True})
+    world.client.clock.advance(timedelta(seconds=configuration.SECONDS))
+
+    assert world.api("POST", "/projects", {"project_name": "after"}).status == 403
+    assert world.registry("POST", f"/v2/{PRIVATE}/app/blobs/uploads/", who=world.admin).status == 403
 
 
 # Robot accounts

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 import orjson
 import pytest
 
+from chalicelib.api import telemetry
 from chalicelib.api.harbor.calls import HarborEndpoint
 from chalicelib.api.harbor.endpoints import ENDPOINTS
 from chalicelib.policy.audit import HARBOR, OURS, Event
@@ -193,6 +194,30 @@ def test_a_change_and_its_entry_are_there_together_or_not_at_all() -> None:
 
     assert len(entries(client)) == before
     assert world.get("/users?q=username=ann") == []
+
+
+def test_every_entry_is_a_line_of_the_log_that_machines_read(caplog: pytest.LogCaptureFixture) -> None:
+    telemetry.format_logs([])
+    registry = Registry()
+    caplog.clear()
+    registry.api("POST", "/labels", {"name": "x", "scope": "g"})
+    registry.api("PUT", "/configurations", {"disabled_audit_log_event_types": "create_label"})
+    registry.api("POST", "/labels", {"name": "y", "scope": "g"})
+
+    lines = [
+        orjson.loads(telemetry.JsonFormatter().format(each)) for each in caplog.records if hasattr(each, "audit")
+    ]
+
+    assert [line["message"] for line in lines] == ["create_label", "update_configuration"]
+    assert lines[0]["audit"] == {
+        "username": "admin",
+        "resource": "x",
+        "resource_type": "label",
+        "operation": "create",
+        "description": "",
+        "succeeded": True,
+        "project_id": 0,
+    }
 
 
 def test_an_entry_says_who_did_what_in_which_project() -> None:

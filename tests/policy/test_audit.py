@@ -50,6 +50,8 @@ def test_a_purge_names_its_age_and_its_types() -> None:
     assert purge.hours == 168
     assert {name for name in (*HARBOR, *OURS) if name in purge.types} == {"create_artifact", *OURS}
     assert Purge.parse({"audit_retention_hour": 0}).types == Types(frozenset())
+    odd = Purge.parse({"audit_retention_hour": 1, "include_event_types": "create_user,drop_table"})
+    assert odd.unknown == {"drop_table"}
 
 
 @pytest.mark.parametrize(
@@ -61,11 +63,10 @@ def test_a_purge_names_its_age_and_its_types() -> None:
         {"audit_retention_hour": "1"},
         {"audit_retention_hour": True},
         {"audit_retention_hour": 1, "include_event_types": ["create_user"]},
-        {"audit_retention_hour": 1, "include_event_types": "create_user,drop_table"},
     ],
 )
 def test_a_purge_that_makes_no_sense_is_refused(parameters: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"audit_retention_hour|include_event_types|drop_table"):
+    with pytest.raises(ValueError, match=r"audit_retention_hour|include_event_types"):
         Purge.parse(parameters)
 
 
