@@ -1,4 +1,4 @@
-"""A client that carries an image of a few MiB to a registry and back, into a store that has never seen it.
+"""A client that carries a small image, or a chart, to a registry and back into a store that has never seen it.
 
 Small enough for a function's event: what the API takes without a relay.
 """
@@ -31,8 +31,9 @@ def small(layout: Path) -> images.Image:
 def bench_of(client: Client, folder: Path, url: str, password: str, image: images.Image) -> Bench:
     """Return a place for a client, with nothing to carry but the image."""
     at = urlsplit(url)
+    chart = images.write_chart(folder / "chart")
     registry = Registry(at.hostname or "", at.port or 80, "admin", password, "library")
-    cargo = images.Cargo(image, image, images.Index(image.layout, image.digest, (image,)), folder, folder)
+    cargo = images.Cargo(image, image, images.Index(image.layout, image.digest, (image,)), folder, chart)
     return Bench(client.name, folder, registry, cargo, f"run-{secrets.token_hex(4)}", client.daemon)
 
 
@@ -53,6 +54,6 @@ def carrying(name: str, url: str, password: str) -> Iterator[tuple[Client, Bench
         client, image = client_named(name), small(Path(home, "image"))
         bench = bench_of(client, Path(home), url, password, image)
         with bench.stack:
-            assert not isinstance(client.login, Cannot)
-            client.login(bench, bench.registry.user, password)
+            if not isinstance(client.login, Cannot):
+                client.login(bench, bench.registry.user, password)
             yield client, bench

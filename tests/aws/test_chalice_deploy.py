@@ -18,7 +18,7 @@ import pytest
 from infra import configure, finish, secrets, stack
 from infra.package import only
 from infra.stack import Stack
-from tests.aws.carrying import carry, carrying
+from tests.aws.carrying import carry
 from tests.aws.cloud import ROOT, environment, relay
 from tests.aws.distribution import fronted, without_functions
 from tests.aws.door import Behind, Door, at, opened
@@ -188,16 +188,6 @@ def test_clients_push_and_pull_small_images_by_the_api_alone(account: Account, n
         carry(name, f"http://{account.host}", account.password)
 
     assert set(door.passed) == {"api"}
-
-
-def test_without_cloudfront_crane_pushes_no_tag_twice(account: Account) -> None:
-    """It wants the digest in the answer of a HEAD, which S3 gives; CloudFront adds it."""
-    with account.door(), carrying("crane", f"http://{account.host}", account.password) as (client, bench):
-        target = bench.reference("twice", client.tag)
-        client.push(bench, bench.cargo.image, target)
-
-        with pytest.raises(AssertionError, match="response did not include Docker-Content-Digest"):
-            client.push(bench, bench.cargo.image, target)
 
 
 def test_an_update_fails_no_request(account: Account) -> None:
