@@ -188,7 +188,12 @@ def _count_pulls(services: Services) -> None:
     """Write down the pulls that were remembered."""
     taken = services.pulls.take()
     if taken:
-        pulled.tell(services, taken)
+        try:
+            pulled.tell(services, taken)
+        except Exception:
+            # Rather twice than never.
+            services.pulls.put_back(taken)
+            raise
 
 
 # Repairing takes long, and the index is seldom wrong: it waits until a start is over.

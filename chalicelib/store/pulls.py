@@ -54,6 +54,16 @@ class PullCounter:
             if before or len(self._pulls) < self._most:
                 self._pulls[pulled] = Pulls(before.count + 1, now, before.began) if before else Pulls(1, now)
 
+    def put_back(self, taken: Mapping[Pulled, Pulls]) -> None:
+        """Remember again what could not be told."""
+        with self._lock:
+            for pulled, told in taken.items():
+                since = self._pulls.get(pulled)
+                if since:
+                    self._pulls[pulled] = Pulls(told.count + since.count, since.last, told.began)
+                elif len(self._pulls) < self._most:
+                    self._pulls[pulled] = told
+
     def take(self) -> Mapping[Pulled, Pulls]:
         """Return what was remembered, and begin anew."""
         with self._lock:

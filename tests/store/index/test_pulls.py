@@ -83,3 +83,18 @@ def test_threads_count_every_pull_and_a_flood_of_names_is_bounded() -> None:
 
     assert taken[Pulled(HOME, "the same")].count == 8000
     assert len(taken) == 100
+
+
+def test_what_could_not_be_told_is_remembered_with_what_came_since() -> None:
+    counter = PullCounter(most=2)
+    one, two, three = (Pulled(HOME, name) for name in ("one", "two", "three"))
+    for pulled in (one, one, two):
+        counter.count(pulled, START)
+    taken = counter.take()
+    later = START + timedelta(minutes=1)
+    for pulled in (one, three):
+        counter.count(pulled, later)
+
+    counter.put_back(taken)
+
+    assert counter.take() == {one: Pulls(3, later, START), three: Pulls(1, later)}
