@@ -7,6 +7,7 @@ Each field of `Settings` says which variable sets it. The README's table is comp
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from types import MappingProxyType
 
 # fmt: off
@@ -17,6 +18,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType({
     "ROADSTEAD_SIGNING_KEY":        "keys that sign tokens, 64 hexadecimal digits each, with commas between",
     "ROADSTEAD_S3_PUBLIC_ENDPOINT": "where clients reach S3, if not where the server does",
     "ROADSTEAD_PUBLIC_URL":         "where clients reach the registry, if not at the Host that they send",
+    "ROADSTEAD_HISTORY_DAYS":       "for how many days a tag can go back to what it named before; 30",
     "ROADSTEAD_METRICS":            "open, if everybody may read the metrics; else who may see all quotas",
     "AWS_REGION":                   "region of bucket and table",
     "AWS_ENDPOINT_URL_S3":          "an S3 service other than AWS",
@@ -33,6 +35,7 @@ _KEY_BYTES = 32
 _PARAMETER = "ssm:"
 _SIGNING_KEY, _ADMIN_PASSWORD = "ROADSTEAD_SIGNING_KEY", "ROADSTEAD_ADMIN_PASSWORD"
 _METRICS, _OPEN = "ROADSTEAD_METRICS", "open"
+_HISTORY_DAYS, _MOST_DAYS = "ROADSTEAD_HISTORY_DAYS", 3650
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ class Settings:
     public_url: str = ""
     ssm_endpoint: str = ""
     open_metrics: bool = False
+    # What a tag ceased to name longer ago is forgotten; the bucket need not keep it (infra/templates/storage.yaml).
+    history_window: timedelta = timedelta(days=30)
     # Names of SSM's parameters that are not read yet, by the variables whose values they have.
     parameters: Mapping[str, str] = field(default_factory=dict)
 
@@ -83,6 +88,7 @@ class Settings:
             public_url=get("ROADSTEAD_PUBLIC_URL", "").rstrip("/"),
             ssm_endpoint=(get("AWS_ENDPOINT_URL_SSM") or get("AWS_ENDPOINT_URL") or "").rstrip("/"),
             open_metrics=get(_METRICS, "") == _OPEN,
+            history_window=timedelta(days=_days_of(get(_HISTORY_DAYS) or "30")),
             parameters={name: value.removeprefix(_PARAMETER) for name, value in stored.items()},
         )
 
@@ -107,6 +113,13 @@ def parse_keys(texts: Iterable[str]) -> tuple[bytes, ...]:
     if any(len(key) != _KEY_BYTES for key in keys):
         raise ValueError
     return keys
+
+
+def _days_of(variable: str) -> int:
+    days = int(variable) if variable.isascii() and variable.isdecimal() else 0
+    if not 1 <= days <= _MOST_DAYS:
+        raise ValueError(f"{_HISTORY_DAYS} must be a number of days from 1 to {_MOST_DAYS}")
+    return days
 
 
 def _keys_of(variable: str) -> tuple[bytes, ...]:

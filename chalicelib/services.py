@@ -59,7 +59,7 @@ class Services:
     requests: RequestMeter = field(default_factory=RequestMeter)
     # What api.health and api.metrics find out, and need not find out for each who asks.
     health: Remembered[Any] = field(default_factory=lambda: Remembered(timedelta(seconds=5)))
-    figures: "Remembered[Figures]" = field(default_factory=lambda: Remembered(timedelta(minutes=1)))
+    figures: "Remembered[Figures]" = field(default_factory=lambda: Remembered(timedelta(minutes=5)))
 
 
 def build(settings: Settings) -> Services:

@@ -195,6 +195,7 @@ def _function(name: str, sam: Json) -> Json:
 
 def _environment(variables: Mapping[str, str]) -> Json:
     own = {name: _BY_VARIABLE.get(name) or _named(value, "") for name, value in variables.items()}
+    own["ROADSTEAD_HISTORY_DAYS"] = {"Ref": "HistoryDays"}
     return {**own, "ROADSTEAD_PUBLIC_URL": {"Fn::If": ["HasDomain", {"Fn::Sub": "https://${DomainName}"}, ""]}}
 
 

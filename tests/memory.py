@@ -153,7 +153,7 @@ class _Bucket:
         self._objects[key] = replace(found, head=found.head._replace(version=""))
 
     def forget(self, key: str, kept: int) -> None:
-        self._versions[key] = self._versions[key][-kept:]
+        self._versions[key] = self._versions.get(key, [])[-kept:] if kept else []
 
     def damage(self, key: str, content: bytes) -> None:
         found = self._objects[key]

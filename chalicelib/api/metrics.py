@@ -6,7 +6,7 @@ are named by their paths; artifacts are not parted by type.
 
 Invariants:
 * Whoever reads them may see all quotas, unless the settings open them: they name every project.
-* A scrape costs the table at most one round of bounded reads a minute (`store.figures`), however many scrape.
+* A scrape costs the table at most one round of bounded reads in five minutes (`store.figures`), however many scrape.
 * No label has a value that a client chose, but for names of projects.
 
 Specification: Harbor 2.16's metrics; Prometheus text exposition format 0.0.4.
@@ -138,7 +138,7 @@ _OF_PROJECTS: tuple[tuple[str, str, Callable[[ProjectFigures], int], _Labelled],
     ("harbor_project_artifact_total",    "Artifacts of a project that lists show", lambda of: of.artifacts,
                                                                                               _named_and_public),
     ("harbor_project_member_total",      "Members of a project",        lambda of: of.members, _named),
-    ("harbor_project_quota_usage_byte",  "Bytes that a project stores", lambda of: of.bytes,   _named),
+    ("harbor_project_quota_usage_byte",  "Bytes that a project stores", lambda of: of.used,   _named),
     ("harbor_project_quota_byte",        "Bytes that a project may store, or -1", lambda of: of.project.storage_limit,
                                                                                               _named),
     ("harbor_artifact_pulled",           "Pulls from a project",        lambda of: of.pulls,   _named),

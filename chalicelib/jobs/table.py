@@ -6,13 +6,14 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from chalicelib.jobs import abandoned_uploads, purge_audit
+from chalicelib.jobs import abandoned_uploads, expired_history, purge_audit
 from chalicelib.jobs.steps import Job
 from chalicelib.policy.jobs import Kind
 
 # fmt: off
 JOBS: Mapping[Kind, Job] = MappingProxyType({
     Kind.ABANDONED_UPLOADS: abandoned_uploads.step,
+    Kind.HISTORY:           expired_history.step,
     Kind.PURGE_AUDIT_LOG:   purge_audit.step,
 })
 # fmt: on

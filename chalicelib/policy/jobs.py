@@ -116,11 +116,14 @@ class Row:
     cron: str = ""
 
 
-KINDS: Mapping[Kind, Row] = MappingProxyType({kind: Row() for kind in Kind})
+_ROWS: Mapping[Kind, Row] = {
+    Kind.HISTORY: Row(cron="0 17 4 * * *"),
+}
+KINDS: Mapping[Kind, Row] = MappingProxyType({kind: _ROWS.get(kind, Row()) for kind in Kind})
 # Those that change what users pushed: they wait while the registry is read-only.
 RESTING: frozenset[Kind] = frozenset({Kind.RETENTION})
 # Those that have a function in `jobs.table`, which a test compares: what is not built is refused, not left lying.
-BUILT: frozenset[Kind] = frozenset({Kind.ABANDONED_UPLOADS, Kind.PURGE_AUDIT_LOG})
+BUILT: frozenset[Kind] = frozenset({Kind.ABANDONED_UPLOADS, Kind.HISTORY, Kind.PURGE_AUDIT_LOG})
 
 MOST_TRIES = 6
 _FIRST_PAUSE, _LONGEST_PAUSE = 10, 900

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.store.content import Content
-from chalicelib.store.objects import ConditionFailedError, Head
+from chalicelib.store.objects import ConditionFailedError, Head, Object
 
 CONDEMNED = "condemned"
 _ATTEMPTS = 20
@@ -30,6 +30,11 @@ H = TypeVar("H", bound=Head)
 def live(head: H | None) -> H | None:
     """Return what is known of an object that is there and is not condemned, else None."""
     return None if head is None or CONDEMNED in head.metadata else head
+
+
+def what(found: Object) -> bytes:
+    """Return the bytes of an object, condemned or not."""
+    return found.content[_MARK:] if CONDEMNED in found.head.metadata else found.content
 
 
 def condemn(content: Content, key: str, what: bytes, content_type: str, etag: str) -> None:

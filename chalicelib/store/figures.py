@@ -15,6 +15,7 @@ from chalicelib.store.directory import Directory, members, projects
 from chalicelib.store.directory.projects import Project
 from chalicelib.store.index import Index, repositories
 from chalicelib.store.table import Slice, batches
+from chalicelib.store.usage import counting
 
 MOST_READS = 5000
 _PAGE = 1000
@@ -23,7 +24,7 @@ _TOGETHER = 64
 
 @dataclass(frozen=True, slots=True)
 class ProjectFigures:
-    """What a project has; `bytes` are what its quota page shows."""
+    """What a project has: `used` is what its quota counts, `bytes` what its manifests refer to."""
 
     project: Project
     members: int
@@ -31,6 +32,7 @@ class ProjectFigures:
     artifacts: int
     pulls: int
     bytes: int
+    used: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def read(directory: Directory, index: Index, content: Content, most: int = MOST_
             break
         figures = content.together(partial(_figures, index), _with_members(directory, batch))
         found += figures
-        most -= sum(1 + each.repositories // _PAGE for each in figures)
+        most -= sum(2 + each.repositories // _PAGE for each in figures)
     return Figures(tuple(found), max(projects.count(directory) - len(found), 0))
 
 
@@ -78,4 +80,5 @@ def _figures(index: Index, counted: tuple[Project, int]) -> ProjectFigures:
         sum(each.artifacts for each in held),
         sum(each.pulls for each in held),
         sum(each.bytes for each in held),
+        counting.used(index, project.id),
     )

@@ -113,6 +113,12 @@ def kept(key: str) -> str:
     return f"{HISTORY}{key}/"
 
 
+def kept_of(key: str) -> tuple[str, str]:
+    """Return the key of the tag of which there is a copy at `key`, and the version that it was."""
+    tag_key, _, version = key.removeprefix(HISTORY).rpartition("/")
+    return tag_key, version
+
+
 def tagged(repository: Repository, digest: Digest) -> str:
     """Return the prefix of the tags that name, or once named, a manifest."""
     return f"{_root(repository)}_tagged/{_path(digest)}/"

@@ -161,7 +161,7 @@ def test_what_is_not_well_is_told_though_the_rest_cannot_be(client: Client) -> N
     assert values(body, "harbor_up", "component") == {("core",): 1, ("database",): 1, ("registry",): 0}
 
 
-def test_scrapes_within_a_minute_read_the_projects_once(client: Client) -> None:
+def test_scrapes_within_five_minutes_read_the_projects_once(client: Client) -> None:
     def projects() -> float:
         return values(scrape(client).body, "harbor_statistics_total_project_amount")[()]
 
@@ -169,7 +169,7 @@ def test_scrapes_within_a_minute_read_the_projects_once(client: Client) -> None:
     client.ask("POST", "/api/v2.0/projects", b'{"project_name": "later"}', content_type="application/json")
     assert projects() == before
 
-    client.clock.advance(timedelta(minutes=1))
+    client.clock.advance(timedelta(minutes=5))
 
     assert projects() == before + 1
 

@@ -45,6 +45,12 @@ def test_help_names_what_there_is(arguments: tuple[str, ...], words: tuple[str, 
         (("serve", "--data", "README.md/below"), {}, "README.md/below"),
         (("run", "--port", "70000"), {}, "70000"),
         (("serve", "--port", "-1"), {}, "-1"),
+        (
+            ("serve",),
+            {"ROADSTEAD_HISTORY_DAYS": "0"},
+            "ROADSTEAD_HISTORY_DAYS must be a number of days from 1 to 3650",
+        ),
+        (("serve",), {"ROADSTEAD_METRICS": "yes"}, "ROADSTEAD_METRICS must be open, or not set"),
         (("serve",), {"ROADSTEAD_SIGNING_KEY": "short"}, "ROADSTEAD_SIGNING_KEY must be 64 hexadecimal digits"),
     ],
 )

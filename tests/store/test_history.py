@@ -1,6 +1,6 @@
 """History and undo of tags: in a bucket that keeps versions as S3 does, and in one whose store keeps copies."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -16,7 +16,8 @@ from chalicelib.oci.names import Repository, Tag
 from chalicelib.store import blobs, history, layout, manifests
 from chalicelib.store.blobs import Blob
 from chalicelib.store.content import Content
-from chalicelib.store.history import TagState, undo
+from chalicelib.store.history import Reach, TagState, undo
+from chalicelib.store.objects import Version
 from chalicelib.store.versions import LAST
 from tests.memory import START, Asked, Clock, Inline, MemoryObjects
 from tests.store.client import Document, image, index
@@ -381,9 +382,112 @@ def test_an_index_whose_manifests_are_gone_does_not_come_back(registry: Registry
     registry.push(THREE)
     for document in (ONE, TWO):
         manifests.delete(registry.content, REPOSITORY, document.digest)
+        # The collector was there, and then the bucket's lifecycle.
+        registry.objects.delete(layout.manifest(REPOSITORY, document.digest))
+        registry.objects.expire(layout.manifest(REPOSITORY, document.digest), kept=0)
 
     assert _refusal(registry.undo).code is ErrorCode.MANIFEST_UNKNOWN
     assert registry.pull() == THREE.content
+
+
+def test_an_index_brings_its_children_back(registry: Registry) -> None:
+    """Deleting an index takes its children along (`store.cascade`): going back to it would be of no use without."""
+    both = index([ONE, TWO])
+    for document in (ONE, TWO):
+        registry.push(document, Tag("child"))
+    registry.push(both, Tag("inner"))
+    outer = index([both])
+    registry.push(outer)
+    for document in (outer, both, ONE, TWO):
+        manifests.delete(registry.content, REPOSITORY, document.digest)
+
+    assert registry.undo() == outer.digest
+
+    for document in (outer, both, ONE, TWO):
+        assert registry.pull(document.digest) == document.content
+    assert registry.pull(Tag("child")) is None
+
+
+def test_a_child_comes_back_from_an_older_version_where_there_is_one(registry: Registry, versioned: bool) -> None:
+    both = index([ONE])
+    registry.push(ONE, Tag("child"))
+    registry.push(both)
+    manifests.delete(registry.content, REPOSITORY, both.digest)
+    registry.objects.delete(layout.manifest(REPOSITORY, ONE.digest), layout.tag(REPOSITORY, Tag("child")))
+
+    if versioned:
+        assert registry.undo() == both.digest
+        assert registry.pull(ONE.digest) == ONE.content
+    else:
+        assert "no longer holds what it refers to" in _refusal(registry.undo).message
+
+
+def test_whatever_comes_back_is_put_back_as_a_push_with_the_tag_last(registry: Registry) -> None:
+    both, put = index([ONE]), list[tuple[Digest, tuple[str, ...]]]()
+    registry.push(ONE, Tag("child"))
+    registry.push(both)
+    for document in (both, ONE):
+        manifests.delete(registry.content, REPOSITORY, document.digest)
+
+    def do(repository: Repository, manifest: oci.Manifest, digest: Digest, tags: Iterable[Tag]) -> None:
+        names = tuple(tags)
+        put.append((digest, tuple(tag.name for tag in names)))
+        manifests.put(registry.content, repository, manifest, digest, names)
+
+    undo(registry.content, REPOSITORY, TAG, put=do)
+
+    assert put == [(ONE.digest, ()), (both.digest, ("v1",))]
+
+
+# How far back.
+
+
+def test_what_ended_before_the_window_is_forgotten_and_what_still_was_is_not(registry: Registry) -> None:
+    registry.push(ONE)
+    registry.clock.advance(timedelta(days=100))
+    registry.push(TWO)
+    replaced = registry.clock() - MINUTE
+    registry.clock.advance(timedelta(days=20))
+
+    def named(days: int) -> list[Digest | None]:
+        reach = Reach(ended=registry.clock() - timedelta(days=days))
+        return [state.digest for state in history.history(registry.content, REPOSITORY, TAG, reach)]
+
+    assert registry.clock() - replaced < timedelta(days=21)
+    assert named(21) == [TWO.digest, ONE.digest]
+    assert named(19) == [TWO.digest]
+    forgotten = Reach(ended=registry.clock() - timedelta(days=19))
+    refused = _refusal(lambda: undo(registry.content, REPOSITORY, TAG, reach=forgotten))
+    assert "or too long ago" in refused.message
+
+
+def test_a_tag_that_was_deleted_before_the_window_has_no_history(registry: Registry) -> None:
+    registry.push(ONE)
+    registry.delete()
+    registry.clock.advance(timedelta(days=30))
+    forgotten = Reach(ended=registry.clock() - timedelta(days=29))
+
+    refused = _refusal(lambda: history.history(registry.content, REPOSITORY, TAG, forgotten))
+
+    assert refused.code is ErrorCode.MANIFEST_UNKNOWN
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.booleans()), max_size=12), st.integers(0, 400), st.integers(0, 400))
+def test_within_reach_is_what_was_there_at_some_moment_of_it(
+    steps: list[tuple[int, bool]], begun: int, ended: int
+) -> None:
+    moment, oldest_first = START, list[Version]()
+    for number, (minutes, deleted) in enumerate(steps):
+        moment += minutes * MINUTE
+        oldest_first.append(Version(str(number), moment, 1, "", deleted, number == len(steps) - 1))
+    reach = Reach(START + begun * MINUTE, START + ended * MINUTE)
+
+    found = {version.id for version in history.within(oldest_first[::-1], reach)}
+
+    for version, following in zip(oldest_first, [*oldest_first, None][1:], strict=True):
+        until = version.modified if version.deleted else following.modified if following else None
+        stays = version.modified >= reach.begun and (until is None or until >= reach.ended)
+        assert (version.id in found) == stays
 
 
 def test_a_damaged_version_is_never_brought_back() -> None:

@@ -3,6 +3,7 @@
 Invariant: whoever may look at tags sees their history; going back is a push, and needs the right to push.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -12,27 +13,29 @@ from chalicelib.api.harbor import listing, repositories
 from chalicelib.api.harbor.calls import HarborCall, HarborEndpoint, answer, in_project, typed
 from chalicelib.api.harbor.errors import HarborCode, HarborError, not_found
 from chalicelib.api.http import Response
-from chalicelib.oci import manifests as oci
+from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
-from chalicelib.oci.names import Tag
-from chalicelib.store import history, manifests
-from chalicelib.store.history import TagState
+from chalicelib.oci.manifests import Manifest
+from chalicelib.oci.names import Repository, Tag
+from chalicelib.store import history
+from chalicelib.store.history import Reach, TagState
 
 
 def list_states(call: HarborCall) -> Response:
-    """List what a tag named, the newest first, as far back as the bucket keeps versions."""
+    """List what a tag named, the newest first, as far back as one can go."""
     wanted, repository = listing.parse(call.request), repositories.named(call)
     try:
-        states = history.history(call.services.content, repository, _tag(call), _since(call))
+        states = history.history(call.services.content, repository, _tag(call), _reach(call))
     except RegistryError as error:
         raise _plain(error) from error
     chosen, total = listing.select(wanted, [_shown(state) for state in states])
     return listing.answered(call, wanted, chosen, total)
 
 
-def _since(call: HarborCall) -> datetime:
-    """Return when the project was made: what an earlier one of its name had is nobody's."""
-    return datetime.fromisoformat(call.project.created)
+def _reach(call: HarborCall) -> Reach:
+    """Return how far back one can go: not to what an earlier project of this name had."""
+    window = call.services.settings.history_window
+    return Reach(datetime.fromisoformat(call.project.created), call.services.now() - window)
 
 
 def _tag(call: HarborCall) -> Tag:
@@ -60,18 +63,21 @@ def _plain(error: RegistryError) -> Exception:
 
 def undo(call: HarborCall) -> Response:
     """Let a tag name again what it named before, or in the state of `version`."""
-    repository, tag, content = repositories.named(call), _tag(call), call.services.content
+    repository, tag = repositories.named(call), _tag(call)
     version = typed(call.body(), "version", str, "")
-    put = partial(charging.put_manifest, charging.account(call.services, call.project))
     try:
-        digest = history.undo(content, repository, tag, version, _since(call), put)
-        stored = manifests.get(content, repository, digest)
+        digest = history.undo(call.services.content, repository, tag, version, _reach(call), partial(_put, call))
     except RegistryError as error:
         raise _plain(error) from error
-    manifest = oci.parse(stored.content, stored.media_type)
-    indexing.pushed(call.services, call.project.id, repository, manifest, digest, [tag])
     call.log("tag", "update", f"{repository}:{tag}", f"back to {digest}")
     return answer({"digest": str(digest)})
+
+
+def _put(call: HarborCall, repository: Repository, manifest: Manifest, digest: Digest, tags: Iterable[Tag]) -> None:
+    """Push what comes back, as a client would."""
+    names = tuple(tags)
+    charging.put_manifest(charging.account(call.services, call.project), repository, manifest, digest, names)
+    indexing.pushed(call.services, call.project.id, repository, manifest, digest, names)
 
 
 _TAG = "/projects/{project_name}/repositories/{repository_name}/tags/{tag_name}"
