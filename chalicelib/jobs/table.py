@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from chalicelib.jobs import abandoned_uploads, expired_history, purge_audit
+from chalicelib.jobs import abandoned_uploads, expired_history, purge_audit, retention
 from chalicelib.jobs.steps import Job
 from chalicelib.policy.jobs import Kind
 
@@ -15,5 +15,6 @@ JOBS: Mapping[Kind, Job] = MappingProxyType({
     Kind.ABANDONED_UPLOADS: abandoned_uploads.step,
     Kind.HISTORY:           expired_history.step,
     Kind.PURGE_AUDIT_LOG:   purge_audit.step,
+    Kind.RETENTION:         retention.step,
 })
 # fmt: on

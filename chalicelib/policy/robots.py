@@ -3,7 +3,7 @@
 Invariants:
 * The catalogues say what a robot account can hold, and nothing outside them counts, however it came to be stored.
   Where they differ from the table of roles the catalogues win: no robot account may change secrets of others
-  (`robot:update`) or run a retention by hand, whatever a project's administrator may.
+  (`robot:update`), whatever a project's administrator may.
 * What is denied wins over what is allowed, wherever either stands.
 * `*` means every project, also those made later; only who holds something there can give it away there.
 * A full name begins with the prefix, which no user's name can begin with (`policy.people`, `policy.configuration`).

@@ -21,6 +21,8 @@ _NOTHING = {
     "label_id": "999999999",
     "id": "999999999",
     "immutable_rule_id": "999999999",
+    "eid": "999999999",
+    "tid": "999999999",
     "meta_name": "none",
     "repository_name": "none",
     "reference": "none",

@@ -43,6 +43,11 @@ _FIXED = {
     "tag_selectors": [{"kind": "doublestar", "decoration": "matches", "pattern": "fixed-*"}],
     "scope_selectors": {"repository": [{"kind": "doublestar", "decoration": "repoMatches", "pattern": "**"}]},
 }
+_KEEPING = {
+    "rules": [{**_FIXED, "template": "latestPushedK", "params": {"latestPushedK": 100}}],
+    "trigger": {"kind": "Schedule", "settings": {"cron": "0 0 3 * * *"}},
+    "scope": {"level": "project", "ref": 1},
+}
 _MADE = ("{label_id}", "{immutable_rule_id}")
 _GROUP = {"group_name": "deck", "group_type": 1, "ldap_group_dn": "cn=deck"}
 _NO_SCHEDULE = {"schedule": {"type": "None"}}
@@ -153,6 +158,16 @@ HARBOR: tuple[Step, ...] = (
     Step("PUT", "/jobservice/jobs/{job_id}"),
     Step("GET", "/schedules"),
     Step("GET", "/schedules/all/paused"),
+    Step("GET", "/retentions/metadatas"),
+    Step("POST", "/retentions", _KEEPING, "id"),
+    Step("GET", "/retentions/{id}"),
+    Step("PUT", "/retentions/{id}", {**_KEEPING, "trigger": None}),
+    Step("POST", "/retentions/{id}/executions", {"dry_run": True}, "eid"),
+    Step("GET", "/retentions/{id}/executions"),
+    Step("GET", "/retentions/{id}/executions/{eid}/tasks"),
+    Step("GET", "/retentions/{id}/executions/{eid}/tasks/{tid}"),
+    Step("PATCH", "/retentions/{id}/executions/{eid}", {"action": "stop"}),
+    Step("DELETE", "/retentions/{id}"),
     Step("GET", "/audit-logs"),
     Step("GET", "/auditlog-exts"),
     Step("GET", "/auditlog-exts/events"),
@@ -279,7 +294,17 @@ def harbor(registry: Registry) -> Iterator[tuple[Step, Response]]:
         answer = registry.api(step.method, step.path.format(**names), _filled(step.body, names))
         if step.made:
             names[step.made] = answer.headers["Location"].rpartition("/")[2]
+        if step.made == "eid":
+            names["tid"] = _spread(registry, int(names["eid"]))
         yield step, answer
+
+
+def _spread(registry: Registry, execution: int) -> str:
+    """Add the task for a repository to an execution of a retention, as its first task does; return the number."""
+    services: Services = getattr(registry.client, "live", None) or registry.client.services
+    executions.extend(services.directory, execution, {"app": {"repository": "app"}})
+    tasks = executions.tasks(services.directory, execution)
+    return next(str(task.id) for task in tasks if "repository" in task.parameters)
 
 
 def _begun(registry: Registry) -> Mapping[str, str]:

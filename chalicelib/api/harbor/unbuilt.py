@@ -65,15 +65,6 @@ _ROWS: dict[str, tuple[tuple[str, str], ...]] = {
         ("DELETE GET PUT", "/{id}"),
         ("GET", "/{id}/info"),
     ),
-    "/retentions": (
-        ("GET", "/metadatas"),
-        ("POST", ""),
-        ("DELETE GET PUT", "/{id}"),
-        ("GET POST", "/{id}/executions"),
-        ("PATCH", "/{id}/executions/{eid}"),
-        ("GET", "/{id}/executions/{eid}/tasks"),
-        ("GET", "/{id}/executions/{eid}/tasks/{tid}"),
-    ),
     "/scanners": (
         ("GET POST", ""),
         ("POST", "/ping"),

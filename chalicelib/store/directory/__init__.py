@@ -9,6 +9,7 @@ groups/                <type>/<key>          a group of users: its source's name
 members/<project id>   u/<id> or g/<id>      the role of a user or a group in a project      members
 memberships/<u|g>/<id> <project id>          the same, from the other side                   members
 robots/<project id>    <name>                a robot account, with the hash of its secret    robots
+retentions/            <project id>          a project's retention policy                    retention
 labels/<project id>    <name>                a label                                         labels
 <kind>/<id>            self                  {partition, sort}: where a numeric id leads     collection
 count/<partition>      count                 counter `entries`: how many a partition has     collection

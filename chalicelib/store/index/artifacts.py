@@ -128,6 +128,13 @@ def tags(index: Index, home: RepositoryRecord, digest: str, wanted: Slice | None
     return Page(tuple(found), page.more)
 
 
+def every_tag(index: Index, home: RepositoryRecord) -> Iterator[TagRecord]:
+    """Yield every tag of a repository; reads them in pages, those of one artifact together."""
+    for record in every(index.table, home.partition("tagged")):
+        digest, _, name = record.key.sort.partition("/")
+        yield _tag(name, digest, record)
+
+
 def tag_names(index: Index, home: RepositoryRecord) -> Iterator[tuple[str, str]]:
     """Yield every tag of a repository with the digest that it names."""
     for record in every(index.table, home.partition("tags")):
