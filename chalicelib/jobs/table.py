@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from chalicelib.jobs import abandoned_uploads, expired_history, purge_audit, retention
+from chalicelib.jobs import abandoned_uploads, expired_history, purge_audit, quota_reconcile, retention
 from chalicelib.jobs.steps import Job
 from chalicelib.policy.jobs import Kind
 
@@ -15,6 +15,7 @@ JOBS: Mapping[Kind, Job] = MappingProxyType({
     Kind.ABANDONED_UPLOADS: abandoned_uploads.step,
     Kind.HISTORY:           expired_history.step,
     Kind.PURGE_AUDIT_LOG:   purge_audit.step,
+    Kind.QUOTA:             quota_reconcile.step,
     Kind.RETENTION:         retention.step,
 })
 # fmt: on

@@ -118,12 +118,15 @@ class Row:
 
 _ROWS: Mapping[Kind, Row] = {
     Kind.HISTORY: Row(cron="0 17 4 * * *"),
+    Kind.QUOTA: Row(cron="0 41 2 * * *"),
 }
 KINDS: Mapping[Kind, Row] = MappingProxyType({kind: _ROWS.get(kind, Row()) for kind in Kind})
 # Those that change what users pushed: they wait while the registry is read-only.
 RESTING: frozenset[Kind] = frozenset({Kind.RETENTION})
 # Those that have a function in `jobs.table`, which a test compares: what is not built is refused, not left lying.
-BUILT: frozenset[Kind] = frozenset({Kind.ABANDONED_UPLOADS, Kind.HISTORY, Kind.PURGE_AUDIT_LOG, Kind.RETENTION})
+BUILT: frozenset[Kind] = frozenset(
+    {Kind.ABANDONED_UPLOADS, Kind.HISTORY, Kind.PURGE_AUDIT_LOG, Kind.QUOTA, Kind.RETENTION}
+)
 
 MOST_TRIES = 6
 _FIRST_PAUSE, _LONGEST_PAUSE = 10, 900

@@ -260,6 +260,7 @@ def delete_project(call: HarborCall) -> Response:
     members.clear(call.services.directory, call.project.id)
     retention.forget(call.services.directory, call.project.id)
     remains.remove(call.services.content, call.project.name)
+    counting.forget(call.services.index, call.project.id)
     return done()
 
 

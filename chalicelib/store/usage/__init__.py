@@ -2,14 +2,14 @@
 
 A digest is held in a project by a manifest of it, stored in one of its repositories, that is or names it; or by an
 upload or a mount into a repository, until a manifest there names it. Each digest that anybody holds counts once in
-its project, with its true size. Content that a manifest says is elsewhere counts nothing.
+its project, with its true size. Content that a manifest says is elsewhere counts only where it was uploaded as well.
 
 ```
 partition                      sort                          record
 used/<project id>/<shard>      bytes                         counter `bytes`: the sum of the digests in this shard
 used/<project id>/<shard>      <digest>                      {size}: it is counted; {leaving}: somebody wants it freed
 used/<project id>/<shard>      <digest>/<repository>/<who>   {since}: a holder; the name with `/` written as `!`
-taken/<project id>/<repository> <manifest>/<number>          {digests, parts}: what a manifest holds, in parts
+taken/<project id>/<repository> <manifest>/<number>          {digests, parts, size}: what a manifest of a size holds
 ```
 
 `<who>` is a manifest's digest, `upload`, or `+<token>`: a reservation, until its request knows that there is room.

@@ -25,6 +25,7 @@ from chalicelib.store.table import (
     RefusedError,
     Slice,
     batches,
+    every,
 )
 from chalicelib.store.usage import (
     BYTES,
@@ -214,6 +215,16 @@ def _unheld(index: Index, project_id: int, digests: Sequence[str]) -> list[str]:
 def _is_held(index: Index, project_id: int, digest: str) -> bool:
     wanted = Slice(f"{digest}/", limit=1)
     return bool(index.table.query(partition(project_id, shard(digest)), wanted).entries)
+
+
+def forget(index: Index, project_id: int) -> None:
+    """Delete what is counted in a project that is no more, and who held it."""
+    index.content.together(partial(_forget, index, project_id), range(SHARDS))
+
+
+def _forget(index: Index, project_id: int, number: int) -> None:
+    for batch in batches(every(index.table, partition(project_id, number)), _TOGETHER):
+        index.table.commit(*(Delete(record.key) for record in batch))
 
 
 def settled(index: Index, project_id: int, digest: str) -> bool:

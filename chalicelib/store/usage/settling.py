@@ -115,7 +115,7 @@ def _each_part(pushed: Pushed, do: Callable[[Sequence[str], Change], None]) -> N
     parts = tuple(enumerate(batches(pushed.held(), PART)))
     for number, part in reversed(parts):
         key = taken_part(pushed.project_id, pushed.repository, pushed.digest, number)
-        do(part, Put(key, {"digests": part, "parts": len(parts)}))
+        do(part, Put(key, {"digests": part, "parts": len(parts), "size": len(pushed.manifest.content)}))
 
 
 def size_of(index: Index, pushed: Pushed) -> counting.SizeOf:
@@ -141,34 +141,34 @@ def blob_size(index: Index, repository: Repository, digest: Digest) -> int | Non
 def kept(index: Index, pushed: Pushed) -> None:
     """Say that a manifest was stored, and so holds what was uploaded for it; raise BusyError or OSError."""
     upload = Holder(pushed.project_id, pushed.repository, UPLOAD)
-    named_blobs = dict.fromkeys(str(blob.digest) for blob in pushed.manifest.blobs)
     there = Check(taken_part(pushed.project_id, pushed.repository, pushed.digest, 0), PRESENT, _GONE)
-    for part in batches(named_blobs, PART) if named_blobs else ((),):
+    for part in batches(pushed.held(), PART):
         uploads = [Delete(upload.key(digest)) for digest in part]
         try:
             index.table.commit(there, *uploads)
         except RefusedError:
             settle(index, pushed.project_id, pushed.repository, pushed.digest, pushed.manifest)
             counting.give_up(index, upload, part)
-    elsewhere = [str(blob.digest) for blob in pushed.manifest.blobs if blob.held_elsewhere]
-    counting.free(index, pushed.project_id, elsewhere)
 
 
 def settle(
     index: Index, project_id: int, repository: Repository, digest: Digest, known: Manifest | None = None
-) -> None:
-    """Let a manifest hold what it names if S3 has it, and else nothing; raise BusyError or OSError."""
-    for _ in range(_ROUNDS):
+) -> bool:
+    """Let a manifest hold what it names if S3 has it, and else nothing; raise BusyError or OSError.
+
+    Tell whether anything was wrong.
+    """
+    for rounds in range(_ROUNDS):
         records = tuple(every(index.table, taken(project_id, repository), f"{digest}/"))
         there = named(index, repository, digest) != ""
         if there == is_whole(records) and (there or not records):
-            return
+            return rounds > 0
         if not there:
             give_up(index, project_id, repository, records)
             continue
         manifest = known or descriptions.read(index.content, repository, digest)
         if manifest is None:
-            return
+            return rounds > 0
         take(index, Pushed(project_id, repository, digest, manifest))
     raise BusyError
 

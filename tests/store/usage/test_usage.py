@@ -30,7 +30,7 @@ def used(world: World) -> int:
 def push(world: World, document: Json, *tags: str, repository: Repository = HOME) -> Pushed:
     """Push a manifest as the registry does: what it holds is taken, S3, then what was uploaded is settled."""
     pushed = Pushed(PROJECT, repository, digest_of(document), parsed(document))
-    for blob in (document["config"], *document["layers"]):
+    for blob in (each for each in (document["config"], *document["layers"]) if "urls" not in each):
         settling.uploaded(world.index, PROJECT, repository, Digest.parse(blob["digest"]), blob["size"])
     settling.take(world.index, pushed)
     world.push(document, *tags, repository=repository)
