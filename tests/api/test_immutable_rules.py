@@ -139,6 +139,14 @@ def test_the_id_of_the_body_is_that_of_the_path(registry: Registry) -> None:
     assert registry.api("PUT", f"{RULES}/{number}", rule("x", id=number + 1)).status == 400
 
 
+def test_a_rule_can_be_switched_off_without_saying_all_of_it_again(registry: Registry) -> None:
+    number = made(registry, rule())
+
+    assert registry.api("PUT", f"{RULES}/{number}", {"disabled": True}).status == 200
+
+    assert registry.get(RULES) == [{**rule(), "id": number, "params": {}, "disabled": True}]
+
+
 def test_the_rule_of_another_project_is_not_found(registry: Registry) -> None:
     number = made(registry, rule())
 

@@ -3,6 +3,10 @@
 Invariant: a rule answers as it was sent, and holds for the next push that begins after its answer.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 from chalicelib.api.harbor import listing
 from chalicelib.api.harbor.calls import HarborCall, HarborEndpoint, created, done, in_project
 from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, not_found
@@ -32,10 +36,9 @@ def create_rule(call: HarborCall) -> Response:
 
 
 def update_rule(call: HarborCall) -> Response:
-    """Change a rule, or switch it on or off."""
+    """Change what is sent of a rule: some clients send no more than whether it is on."""
     number = call.number("immutable_rule_id")
-    _known(call, number)
-    rule = _parsed(call)
+    rule = _parsed(call, immutability.written(_known(call, number)))
     if rule.id != number:
         raise bad_request(f"the body must have the id of the path, {number}")
     services = call.auditing("immutable-tag", "update", _named(rule))
@@ -57,9 +60,10 @@ def delete_rule(call: HarborCall) -> Response:
     return done()
 
 
-def _parsed(call: HarborCall) -> Rule:
+def _parsed(call: HarborCall, before: Mapping[str, Any] = MappingProxyType({})) -> Rule:
+    sent = {name: value for name, value in call.body().items() if value is not None}
     try:
-        return immutability.parse(call.body())
+        return immutability.parse({**before, **sent})
     except ValueError as error:
         raise bad_request(str(error)) from error
 
