@@ -1,4 +1,4 @@
-"""A habit of ministack that would pass for a fault of ours: it ends the requests of a function that changes."""
+"""Habits of ministack that would pass for faults of ours: what a change does to requests, and to an API's address."""
 
 import io
 import json
@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.engines.engine import client
+from infra import stack
+from infra.stack import Stack
+from tests.engines.engine import Engine, client
 from tests.engines.ministack import ministack
 
 pytestmark = pytest.mark.aws
@@ -75,7 +77,36 @@ def test_a_function_that_changes_answers_what_it_was_asked_as_on_lambda(
 
 @pytest.mark.parametrize("change", [code, settings])
 def test_ministack_as_it_is_released_ends_the_request_instead(change: Callable[[Any], None]) -> None:
-    """Once this fails, ministack_program.py is no longer needed."""
+    """Once this fails, that part of ministack_program.py is no longer needed."""
     answered, _ = answers_over(change, as_released=True)
 
     assert "Worker process died" in answered
+
+
+def api_of(engine: Engine, path: str) -> str:
+    """Make or change a stack with an API that has one path; return its id."""
+    integration = {"type": "mock", "requestTemplates": {"application/json": '{"statusCode": 200}'}}
+    body = {"swagger": "2.0", "info": {"title": NAME, "version": "1"},
+            "paths": {path: {"get": {"responses": {}, "x-amazon-apigateway-integration": integration}}}}  # fmt: skip
+    api = {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Body": body, "Mode": "merge"}}
+    template = {"Parameters": {}, "Resources": {"Api": api}, "Outputs": {"ApiId": {"Value": {"Ref": "Api"}}}}
+    return stack.deploy(client(engine, "cloudformation"), Stack(NAME, template, {}), lambda _: None)["ApiId"]
+
+
+def paths_of(engine: Engine, api: str) -> set[str]:
+    found = client(engine, "apigateway").get_resources(restApiId=api)["items"]
+    return {each["path"] for each in found}
+
+
+def test_an_api_whose_definition_changes_stays_where_it_is_as_on_aws() -> None:
+    with ministack() as engine:
+        api = api_of(engine, "/before")
+
+        assert api_of(engine, "/after") == api
+        assert "/after" in paths_of(engine, api)
+
+
+def test_ministack_as_it_is_released_moves_the_api() -> None:
+    """Once this fails, that part of ministack_program.py is no longer needed."""
+    with ministack(as_released=True) as engine:
+        assert api_of(engine, "/before") != api_of(engine, "/after")

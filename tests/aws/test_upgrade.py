@@ -3,6 +3,7 @@
 The earlier version is a commit of this repository's history, packaged by its own code.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -75,6 +76,16 @@ def pulls(person: Person, tag: str, manifest: bytes) -> bool:
     return person.ask("GET", f"/v2/{NAME}/manifests/{tag}").content == manifest
 
 
+def declared(versions: Versions) -> set[str]:
+    """Return the paths of this version's API."""
+    return set(json.loads(versions.template.read_text())["Resources"]["RestAPI"]["Properties"]["Body"]["paths"])
+
+
+def served(cloud: Cloud) -> set[str]:
+    found = cloud.client("apigateway").get_resources(restApiId=cloud.outputs["ApiId"], limit=500)["items"]
+    return {each["path"] for each in found}
+
+
 def test_a_stack_becomes_this_version_and_goes_back_and_no_pull_fails(versions: Versions) -> None:
     cloud = versions.cloud
     functions = cloud.client("lambda")
@@ -88,6 +99,7 @@ def test_a_stack_becomes_this_version_and_goes_back_and_no_pull_fails(versions: 
         now = {each["FunctionName"]: each["CodeSha256"] for each in functions.list_functions()["Functions"]}
         later = push_image(logged_in(cloud, NAME), NAME, "later")
 
+    assert declared(versions) <= served(cloud)
     assert set(earlier) <= set(now)
     assert not [name for name, code in earlier.items() if now[name] == code]
     assert (forth.pulls > 0, forth.wrong) == (True, [])

@@ -1,22 +1,28 @@
-"""ministack, the program, but with functions that change as Lambda's do. Runs in ministack's own environment.
+"""ministack, the program, but with changes that do to clients what AWS's do. Runs in ministack's own environment.
 
-Version 1.5.33 ends the process of a function at each change of it, with the request that it is answering; Lambda lets
-it answer. So here a process that is answering is ended when it has answered, or when the function's time is over.
+* Version 1.5.33 ends the process of a function at each change of it, with the request that it is answering; Lambda
+  lets it answer. So here a process that is answering is ended when it has answered, or the function's time is over.
+* It makes a REST API whose definition changes in a template anew, at another address; CloudFormation changes it where
+  it is. So here the API takes over what the new definition makes. (On AWS that is served from the next deployment.)
 
-The test in tests/aws/test_emulator.py tells when a later version has no need of this.
+The tests in tests/aws/test_emulator.py tell when a later version has no need of this.
 """
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import Thread
 from typing import Any
 
 from ministack.app import main  # type: ignore[import-not-found] # of another environment
 from ministack.core import lambda_runtime  # type: ignore[import-not-found]
+from ministack.services import apigateway_v1  # type: ignore[import-not-found]
+from ministack.services.cloudformation import provisioners  # type: ignore[import-not-found]
 
 _POLL_SECONDS = 0.01
 _end = lambda_runtime.kill_workers
+_API = provisioners._RESOURCE_HANDLERS["AWS::ApiGateway::RestApi"]  # noqa: SLF001 - what is mended is not public
+_update = _API["update"]
 
 
 def end_when_done(workers: Sequence[Any]) -> None:
@@ -35,5 +41,16 @@ def _wait_and_end(worker: Any) -> None:
     _end([worker])
 
 
+def change_in_place(api: str, old: Mapping[str, Any], new: Mapping[str, Any], *names: str, **more: str) -> Any:
+    """Give an API what a new definition makes, then change its other properties."""
+    if new.get("Body") != old.get("Body"):
+        made = apigateway_v1._import_rest_api(new["Body"])  # noqa: SLF001
+        for kept in (apigateway_v1._resources, apigateway_v1._authorizers_v1):  # noqa: SLF001
+            kept[api] = kept.pop(made)
+        apigateway_v1._delete_rest_api(made)  # noqa: SLF001
+    return _update(api, {**old, "Body": new.get("Body")}, new, *names, **more)
+
+
 lambda_runtime.kill_workers = end_when_done
+_API["update"] = change_in_place
 sys.exit(main())
