@@ -2,7 +2,7 @@
 
 Invariants:
 * An answer comes within the limit, whatever a component does.
-* Whoever asks learns which component is not well and not why: that is in the log.
+* Whoever asks learns which component is not well and not why: that is in the log, but for what `UnwellError` says.
 * All that ask at once, and for some seconds after, get one answer: asking often costs the table nothing.
 """
 
@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from threading import Thread
 
 from chalicelib.services import Services
-from chalicelib.store import layout
+from chalicelib.store import layout, waiting
 from chalicelib.store.directory import configuration
 
 log = logging.getLogger(__name__)
 
 # Clients and balancers wait longer, S3 and DynamoDB answer sooner.
 LIMIT_SECONDS = 4.0
+# What is due is looked for every minute; a worker that vanished holds its task for some minutes more.
+NEGLECTED_SECONDS = 15 * 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,24 @@ class Finding:
     error: str = ""
 
 
+class UnwellError(Exception):
+    """A component answers, and is not well; the message is for everybody."""
+
+
+def _jobs(services: Services) -> None:
+    neglected = waiting.look(services.directory).neglected
+    if neglected > NEGLECTED_SECONDS:
+        raise UnwellError(
+            f"jobs have waited for {neglected // 60} minutes, and nobody does them:"
+            " let a server run with JOBS, or look at the functions' schedule"
+        )
+
+
 COMPONENTS: tuple[Component, ...] = (
     Component("core", "the registry", lambda services: services.now()),
     Component("database", "the table", lambda services: configuration.read(services.directory)),
     Component("registry", "the bucket", lambda services: services.content.objects.head(layout.HEALTH)),
+    Component("jobservice", "the jobs", _jobs),
 )
 
 
@@ -67,6 +83,8 @@ def _asked(component: Component, services: Services) -> "Future[object]":
     def ask() -> None:
         try:
             answer.set_result(component.ask(services))
+        except UnwellError as error:
+            answer.set_exception(error)
         except Exception as error:
             # Whatever it is, the component is not well.
             log.exception("%s is not well", component.what)
@@ -80,6 +98,7 @@ def _asked(component: Component, services: Services) -> "Future[object]":
 def _finding(component: Component, answer: "Future[object]", seconds: float) -> Finding:
     if not answer.done():
         return Finding(component.name, f"{component.what} did not answer within {seconds:g} s")
-    if answer.exception():
-        return Finding(component.name, f"{component.what} failed: the log says why")
-    return Finding(component.name)
+    error = answer.exception()
+    if isinstance(error, UnwellError):
+        return Finding(component.name, str(error))
+    return Finding(component.name, f"{component.what} failed: the log says why" if error else "")

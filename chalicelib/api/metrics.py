@@ -6,19 +6,21 @@ are named by their paths; artifacts are not parted by type.
 
 Invariants:
 * Whoever reads them may see all quotas, unless the settings open them: they name every project.
-* A scrape costs the table at most one round of bounded reads in five minutes (`store.figures`), however many scrape.
+* However many scrape, projects are read at most once in five minutes, in bounded reads (`store.figures`).
 * No label has a value that a client chose, but for names of projects.
 
 Specification: Harbor 2.16's metrics; Prometheus text exposition format 0.0.4.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 from chalicelib.api import dispatch, health, identity
 from chalicelib.api.endpoints import Call
 from chalicelib.api.exposition import MEDIA_TYPE, Family, Kind, Sample, distribution, sample, text
 from chalicelib.api.harbor import routing
+from chalicelib.api.harbor.jobservice import POOL
 from chalicelib.api.harbor.system import HARBOR_VERSION
 from chalicelib.api.http import Request, Response
 from chalicelib.oci.errors import ErrorCode, RegistryError
@@ -27,14 +29,16 @@ from chalicelib.policy import configuration as rules
 from chalicelib.policy.grants import ANONYMOUS
 from chalicelib.policy.rbac import Permission
 from chalicelib.services import Services
-from chalicelib.store import figures
+from chalicelib.store import figures, waiting
 from chalicelib.store.directory import configuration
 from chalicelib.store.figures import Figures, ProjectFigures
 from chalicelib.store.meters import BOUNDS, Measured, Operation
+from chalicelib.store.waiting import Waiting
 
 _NEEDED = Permission("quota", "list")
 _METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"})
 _OTHERS = "others"
+_REMEMBERED, _LONGEST_REMEMBERED = 4096, 256
 # fmt: off
 _OPERATIONS: Mapping[str, str] = MappingProxyType({
     "/v2/":                              "v2",
@@ -73,24 +77,33 @@ def _check(services: Services, request: Request) -> None:
 
 def operation(request: Request) -> Operation:
     """Return what a request asks for; there are as many operations as endpoints, whatever clients send."""
-    method = request.method if request.method in _METHODS else _OTHERS
-    if request.path.startswith(("/api/", "/c/")):
-        return Operation(method, routing.path_of(method, request.path) or _OTHERS)
+    find = _remembered if len(request.path) <= _LONGEST_REMEMBERED else _operation
+    return find(request.method, request.path)
+
+
+def _operation(method: str, path: str) -> Operation:
+    method = method if method in _METHODS else _OTHERS
+    if path.startswith(("/api/", "/c/")):
+        return Operation(method, routing.path_of(method, path) or _OTHERS)
     try:
-        path = dispatch.route(method, request.path)[0].path
+        found = dispatch.route(method, path)[0].path
     except RegistryError:
-        path = _OTHERS
-    return Operation(method, _OPERATIONS.get(path, path))
+        found = _OTHERS
+    return Operation(method, _OPERATIONS.get(found, found))
+
+
+# Finding a row takes as long as the rest of counting several times over, and clients ask for the same again.
+_remembered = lru_cache(_REMEMBERED)(_operation)
 
 
 def _exporter(services: Services) -> Iterable[Family]:
     found = health.examine(services)
-    well = not any(each.error for each in found)
+    wrong = {each.name for each in found if each.error}
     up = [sample(not each.error, component=each.name) for each in found]
-    yield _gauge("harbor_health", "1 if every component is well", [sample(well)])
+    yield _gauge("harbor_health", "1 if every component is well", [sample(not wrong)])
     yield _gauge("harbor_up", "1 if a component answers as it should", up)
-    # What is not well is not asked for more: the two lines above must come through.
-    if well:
+    # A table that does not answer is not asked for more: the two lines above must come through.
+    if "database" not in wrong:
         yield from _of_table(services)
 
 
@@ -102,6 +115,7 @@ def _of_table(services: Services) -> Iterable[Family]:
     yield _gauge("harbor_system_info", "What the registry is and how it is set", told)
     yield from _of_projects(found)
     yield from _statistics(found)
+    yield from _tasks(waiting.look(services.directory))
 
 
 def _settings(services: Services) -> Mapping[str, str]:
@@ -156,6 +170,17 @@ def _statistics(found: Figures) -> Iterable[Family]:
             yield _gauge(f"harbor_statistics_{kind}_{what}_amount", f"Number: {what}, {kind}", [sample(amount)])
 
 
+def _tasks(found: Waiting) -> Iterable[Family]:
+    queues = found.queues.items()
+    sizes = [sample(queue.size, type=kind) for kind, queue in queues]
+    latencies = [sample(queue.latency, type=kind) for kind, queue in queues]
+    running = [sample(queue.running, type=kind, pool=POOL) for kind, queue in queues]
+    yield _gauge("harbor_task_queue_size", "Tasks that wait for a worker", sizes)
+    yield _gauge("harbor_task_queue_latency", "Seconds for which the first of them has waited", latencies)
+    yield _gauge("harbor_task_scheduled_total", "Tasks that wait for their time", [sample(found.scheduled)])
+    yield _gauge("harbor_task_concurrency", "Tasks that run", running)
+
+
 def _core(services: Services) -> Iterable[Family]:
     """Return what this process answered: nothing where it is a function, whose requests CloudWatch counts."""
     measured = services.requests.read()
@@ -199,8 +224,9 @@ def _registry(services: Services) -> Iterable[Family]:
             yield Family(name, Kind.COUNTER, words, samples)
 
 
-def _jobservice(services: Services) -> Iterable[Family]:  # noqa: ARG001 - there are no jobs to tell of yet
-    return []
+def _jobservice(services: Services) -> Iterable[Family]:
+    workers = sample(1, pool=POOL, workers=str(services.directory.queue.workers))
+    yield _gauge("harbor_jobservice_info", "The pool of workers of this process", [workers])
 
 
 def _gauge(name: str, words: str, samples: list[Sample]) -> Family:

@@ -29,14 +29,8 @@ class Operation(NamedTuple):
 class Times:
     """How many requests took up to each of `BOUNDS`, or longer (the last), and all their seconds."""
 
-    counts: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
-    seconds: float = 0.0
-
-    def with_one(self, seconds: float) -> "Times":
-        """Return these and one more request."""
-        place = bisect_left(BOUNDS, seconds)
-        counts = (*self.counts[:place], self.counts[place] + 1, *self.counts[place + 1 :])
-        return Times(counts, self.seconds + seconds)
+    counts: tuple[int, ...]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +44,16 @@ class Measured:
     sent: Mapping[Operation, int] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Sums:
+    """What is counted of one operation; it changes in place, for a server counts thousands a second."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+    seconds: float = 0.0
+    received: int = 0
+    sent: int = 0
+
+
 class RequestMeter:
     """Counts requests; each that begins must end."""
 
@@ -57,9 +61,7 @@ class RequestMeter:
         self._lock = Lock()
         self._under_way = 0
         self._answers: dict[tuple[Operation, int], int] = {}
-        self._times: dict[Operation, Times] = {}
-        self._received: dict[Operation, int] = {}
-        self._sent: dict[Operation, int] = {}
+        self._sums: dict[Operation, _Sums] = {}
 
     def begin(self) -> None:
         """Count a request that is under way."""
@@ -75,15 +77,23 @@ class RequestMeter:
         """Count an answer: how long it took, and the bytes of its bodies."""
         with self._lock:
             self._answers[operation, status] = self._answers.get((operation, status), 0) + 1
-            self._times[operation] = self._times.get(operation, Times()).with_one(seconds)
-            self._received[operation] = self._received.get(operation, 0) + received
-            self._sent[operation] = self._sent.get(operation, 0) + sent
+            sums = self._sums.get(operation)
+            if sums is None:
+                sums = self._sums[operation] = _Sums()
+            sums.counts[bisect_left(BOUNDS, seconds)] += 1
+            sums.seconds += seconds
+            sums.received += received
+            sums.sent += sent
 
     def read(self) -> Measured:
         """Return what was counted until now."""
         with self._lock:
             return Measured(
-                self._under_way, dict(self._answers), dict(self._times), dict(self._received), dict(self._sent)
+                self._under_way,
+                dict(self._answers),
+                {operation: Times(tuple(each.counts), each.seconds) for operation, each in self._sums.items()},
+                {operation: each.received for operation, each in self._sums.items()},
+                {operation: each.sent for operation, each in self._sums.items()},
             )
 
 

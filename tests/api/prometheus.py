@@ -14,6 +14,9 @@ _WITHOUT_UNIT = (
     "harbor_artifact_pulled",
     "harbor_statistics_total_storage_consumption",
     "roadstead_projects_left_out",
+    "harbor_task_queue_size",
+    "harbor_task_queue_latency",
+    "harbor_task_concurrency",
 )
 
 

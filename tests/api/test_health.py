@@ -9,8 +9,9 @@ import pytest
 
 from chalicelib.api import health
 from chalicelib.api.health import Component, Finding
+from chalicelib.policy.jobs import Kind, Trigger
 from chalicelib.services import Services
-from chalicelib.store import layout
+from chalicelib.store import executions, layout
 from tests.api.asking import Client
 
 PATH = "/api/v2.0/health"
@@ -75,12 +76,23 @@ def test_a_bucket_that_is_gone_makes_the_registry_unhealthy_until_it_is_back(cli
             raise OSError(operation)
 
     client.objects.before = out_of_reach
-    assert told(client) == {"core": "", "database": "", "registry": "the bucket failed: the log says why"}
+    failed = {"registry": "the bucket failed: the log says why"}
+    assert told(client) == {"core": "", "database": "", **failed, "jobservice": ""}
     client.objects.before = lambda _operation, _key: None
 
     client.clock.advance(timedelta(seconds=6))
 
     assert set(told(client).values()) == {""}
+
+
+def test_jobs_that_nobody_does_are_told_in_words(client: Client) -> None:
+    executions.start(client.services.directory, Kind.ABANDONED_UPLOADS, -1, Trigger.MANUAL, {})
+    client.clock.advance(timedelta(minutes=10))
+    assert told(client)["jobservice"] == ""
+
+    client.clock.advance(timedelta(minutes=10))
+
+    assert told(client)["jobservice"].startswith("jobs have waited for 19 minutes, and nobody does them")
 
 
 def test_asking_again_at_once_asks_nobody(client: Client) -> None:

@@ -12,14 +12,19 @@ from chalicelib.api.dispatch import METRICS_PATHS
 from chalicelib.api.harbor.endpoints import ENDPOINTS
 from chalicelib.api.http import Response
 from chalicelib.oci.names import Repository
+from chalicelib.oci.pages import Page
+from chalicelib.policy.jobs import Kind, Trigger
+from chalicelib.store import executions
 from chalicelib.store.index import pulls
 from chalicelib.store.meters import Operation
 from chalicelib.store.pulls import Pulled, Pulls
+from chalicelib.store.table import Key, Record, Slice
 from tests.api.artifacts import Registry
 from tests.api.asking import Client, basic
 from tests.api.principals import ROLES, World, as_user
 from tests.api.prometheus import read, values
 from tests.memory import START
+from tests.store.index.tables import CountingTable
 
 SCRAPE = "/metrics"
 # What Harbor has and this registry knows: names, and the labels of each.
@@ -43,8 +48,22 @@ GAUGES: Mapping[str, set[str]] = {
     "harbor_statistics_public_repo_amount":       set(),
     "harbor_statistics_private_project_amount":   set(),
     "harbor_statistics_private_repo_amount":      set(),
+    "harbor_task_queue_size":                     {"type"},
+    "harbor_task_queue_latency":                  {"type"},
+    "harbor_task_scheduled_total":                set(),
+    "harbor_task_concurrency":                    {"type", "pool"},
 }
 # fmt: on
+
+
+class GoneTable(CountingTable):
+    """A table that does not answer."""
+
+    def get(self, key: Key) -> Record | None:
+        raise OSError(key)
+
+    def query(self, partition: str, wanted: Slice) -> Page[Record]:
+        raise OSError(partition, wanted)
 
 
 def scrape(client: Client, path: str = SCRAPE, headers: Mapping[str, str] | None = None) -> Response:
@@ -150,15 +169,26 @@ def project_id(registry: Registry, name: str) -> int:
 
 
 def test_what_is_not_well_is_told_though_the_rest_cannot_be(client: Client) -> None:
+    services = opened(client).services
+    out_of_reach = GoneTable(services.directory.table)
+    client.services = replace(services, directory=replace(services.directory, table=out_of_reach))
+
+    body = scrape(client, f"{SCRAPE}?comp=exporter", {}).body
+    assert list(read(body)) == ["harbor_health", "harbor_up"]
+    assert values(body, "harbor_health") == {(): 0}
+    up = values(body, "harbor_up", "component")
+    assert up == {("core",): 1, ("database",): 0, ("registry",): 1, ("jobservice",): 0}
+
+
+def test_what_the_table_says_is_told_though_the_bucket_is_out_of_reach(client: Client) -> None:
     def out_of_reach(operation: str, key: str) -> None:
         raise OSError(operation, key)
 
     client.objects.before = out_of_reach
 
-    body = scrape(opened(client), headers={}).body
-    assert list(read(body)) == ["harbor_health", "harbor_up"]
-    assert values(body, "harbor_health") == {(): 0}
-    assert values(body, "harbor_up", "component") == {("core",): 1, ("database",): 1, ("registry",): 0}
+    body = scrape(client, f"{SCRAPE}?comp=exporter").body
+    assert set(read(body)) == set(GAUGES)
+    assert values(body, "harbor_up", "component")["registry",] == 0
 
 
 def test_scrapes_within_five_minutes_read_the_projects_once(client: Client) -> None:
@@ -172,6 +202,23 @@ def test_scrapes_within_five_minutes_read_the_projects_once(client: Client) -> N
     client.clock.advance(timedelta(minutes=5))
 
     assert projects() == before + 1
+
+
+def test_queues_are_told_by_kind_as_the_api_shows_them(client: Client) -> None:
+    kind = Kind.ABANDONED_UPLOADS
+    executions.start(client.services.directory, kind, -1, Trigger.MANUAL, {})
+    client.clock.advance(timedelta(seconds=90))
+
+    body = scrape(client).body
+    shown = orjson.loads(client.ask("GET", "/api/v2.0/jobservice/queues").body)
+    sizes, latencies = (values(body, f"harbor_task_queue_{name}", "type") for name in ("size", "latency"))
+    assert (sizes[kind,], latencies[kind,]) == (1, 90)
+    for queue in shown:
+        if queue["job_type"] != "SCHEDULER":
+            assert sizes[queue["job_type"],] == queue["count"]
+            assert latencies[queue["job_type"],] == queue["latency"]
+    assert set(values(body, "harbor_task_concurrency", "type").values()) == {0}
+    assert values(scrape(client, f"{SCRAPE}?comp=jobservice").body, "harbor_jobservice_info", "pool")
 
 
 # What a server counted

@@ -8,7 +8,7 @@ from threading import Barrier
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.store.meters import BOUNDS, Operation, Remembered, RequestMeter, Times
+from chalicelib.store.meters import BOUNDS, Operation, Remembered, RequestMeter
 from tests.memory import Clock
 
 PULL = Operation("GET", "v2_manifest")
@@ -44,14 +44,14 @@ def test_what_was_read_does_not_change_any_more() -> None:
 
 @given(st.lists(st.floats(min_value=0, max_value=1000)))
 def test_each_time_is_below_its_bound_and_above_the_one_before(seconds: list[float]) -> None:
-    times = Times()
-    for each in seconds:
-        times = times.with_one(each)
+    meter = RequestMeter()
+    for each in (0.0, *seconds):
+        meter.answered(PULL, 200, each, received=0, sent=0)
 
     lower = (-1.0, *BOUNDS)
     upper = (*BOUNDS, float("inf"))
-    assert times.counts == tuple(
-        sum(low < each <= high for each in seconds) for low, high in zip(lower, upper, strict=True)
+    assert meter.read().times[PULL].counts == tuple(
+        sum(low < each <= high for each in (0.0, *seconds)) for low, high in zip(lower, upper, strict=True)
     )
 
 
