@@ -57,7 +57,7 @@ class Engine:
         }
 
 
-def client(engine: Engine, service: str) -> Any:
+def client(engine: Engine, service: str, config: Config | None = None) -> Any:
     """Return a client of any of the engine's services, as it comes."""
     return boto3.client(  # type: ignore[call-overload] # any service
         service,
@@ -65,6 +65,7 @@ def client(engine: Engine, service: str) -> Any:
         region_name=engine.region,
         aws_access_key_id=engine.access_key,
         aws_secret_access_key=engine.secret_key,
+        config=config,
     )
 
 
