@@ -1,6 +1,7 @@
 """Quotas at the registry's door: what is refused when, in which words, and what is counted."""
 
 import logging
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -9,6 +10,7 @@ from chalicelib.api.http import Response
 from chalicelib.oci.digests import Digest
 from tests.api.artifacts import Registry
 from tests.api.asking import basic
+from tests.store.index.tables import CountingTable
 
 LAYER = bytes(1000)
 
@@ -228,3 +230,21 @@ def test_a_blob_that_is_deleted_is_freed(registry: Registry) -> None:
     assert ask(registry, "DELETE", f"/v2/library/app/blobs/{digest}").status == 202
 
     assert used(registry) == 0
+
+
+def test_quotas_are_sorted_by_limit_without_asking_every_project_what_it_uses(registry: Registry) -> None:
+    limit(registry, 5000)
+    limit(registry, 400, "one")
+    registry.blob("library/app", LAYER)
+    table = CountingTable(registry.client.services.index.table)
+    index = replace(registry.client.services.index, table=table)
+    registry.client.services = replace(registry.client.services, index=index)
+
+    def names(query: str) -> list[str]:
+        return [quota["ref"]["name"] for quota in registry.get(f"/quotas?{query}")]
+
+    assert names("sort=hard.storage&page_size=1") == ["one"]
+    assert names("sort=-hard.storage&page_size=1") == ["library"]
+    assert table.calls == {"get_many": 2}
+    assert names("sort=used.storage") == ["one", "library"]
+    assert names("sort=-used.storage&page_size=1") == ["library"]

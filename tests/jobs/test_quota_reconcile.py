@@ -211,9 +211,11 @@ class World:
         source, target = self.chance.sample(REPOSITORIES, 2)
         project, name = target.split("/")
         place = f"/api/v2.0/projects/{project}/repositories/{name}/artifacts"
-        before, tag = self.stored(target), self.chance.choice(TAGS)
-        if self.ask("POST", f"{place}?from={source}:{tag}") == 201:
-            self.named_by_all(target, manifests.head(self.sound.content, Repository(source), Tag(tag)).digest)
+        before = self.stored(target)
+        answer = self.client.ask("POST", f"{place}?from={source}:{self.chance.choice(TAGS)}")
+        self.refused += answer.status == 403
+        if answer.status == 201:
+            self.named_by_all(target, Digest.parse(answer.headers["Location"].rpartition("/")[2]))
         for digest in self.stored(target) - before:
             self.named_in(target, digest)
 

@@ -3,6 +3,7 @@
 Invariant: what is shown as used is what pushes are measured by (`charging`).
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -31,22 +32,34 @@ def list_quotas(call: HarborCall) -> Response:
         page = projects.page(directory, wanted.slice)
         entries = call.services.content.together(partial(_shown, call), page.entries)
         return listing.answered(call, wanted, entries, projects.count(directory))
-    every = call.services.content.together(partial(_shown, call), projects.every(directory))
-    flat = [
-        {**quota, "hard.storage": quota["hard"]["storage"], "used.storage": quota["used"]["storage"]}
-        for quota in every
-    ]
-    chosen, total = listing.select(wanted, flat)
-    shown = [{key: value for key, value in quota.items() if "." not in key} for quota in chosen]
+    by_id = {project.id: project for project in projects.every(directory)}
+    chosen, total = listing.select(wanted, _fields(call, wanted, by_id.values()))
+    shown = call.services.content.together(partial(_shown, call), [by_id[fields["id"]] for fields in chosen])
     return listing.answered(call, wanted, shown, total)
 
 
+def _fields(call: HarborCall, wanted: listing.Listing, every: Iterable[Project]) -> Sequence[Mapping[str, Any]]:
+    """Return what quotas can be chosen and sorted by; what is used is asked for only where it matters."""
+    named = {*wanted.conditions, *(name for name, _ in wanted.order)}
+    if any(listing.field_name(name).startswith("used") for name in named):
+        shown = call.services.content.together(partial(_shown, call), every)
+    else:
+        shown = tuple(map(_limit, every))
+    return [
+        {**quota, **{f"{name}.storage": quota[name]["storage"] for name in ("hard", "used") if name in quota}}
+        for quota in shown
+    ]
+
+
 def _shown(call: HarborCall, project: Project) -> dict[str, Any]:
+    return {**_limit(project), "used": {"storage": counting.used(call.services.index, project.id)}}
+
+
+def _limit(project: Project) -> dict[str, Any]:
     return {
         "id": project.id,
         "ref": {"id": project.id, "name": project.name, "owner_name": project.owner_name},
         "hard": {"storage": project.storage_limit},
-        "used": {"storage": counting.used(call.services.index, project.id)},
         "creation_time": project.created,
         "update_time": project.updated,
     }
