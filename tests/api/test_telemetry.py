@@ -254,6 +254,8 @@ def formatted(error: Exception, message: str, *arguments: object) -> str:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
     logger = logging.getLogger("chalicelib.test")
+    # What pytest captures it sends from process to process, which cannot take every text.
+    logger.propagate = False
     logger.addHandler(handler)
     try:
         raise error
