@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -253,16 +254,12 @@ def formatted(error: Exception, message: str, *arguments: object) -> str:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
-    logger = logging.getLogger("chalicelib.test")
-    # What pytest captures it sends from process to process, which cannot take every text.
-    logger.propagate = False
-    logger.addHandler(handler)
     try:
         raise error
     except type(error):
-        logger.exception(message, *arguments)
-    finally:
-        logger.removeHandler(handler)
+        # Given to this handler alone: pytest cannot send every text that it captures from process to process.
+        about = ("chalicelib.test", logging.ERROR, __file__, 1, message, arguments, sys.exc_info())
+        handler.handle(logging.getLogger("chalicelib.test").makeRecord(*about))
     return stream.getvalue()
 
 
