@@ -6,7 +6,6 @@ Invariant: a project without rules costs a push and a deletion nothing, and one 
 from collections.abc import Iterable
 from functools import partial
 
-from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.policy import immutability
 from chalicelib.policy.immutability import Rule
@@ -14,7 +13,7 @@ from chalicelib.store import layout
 from chalicelib.store.content import Content
 from chalicelib.store.directory import immutable_rules
 from chalicelib.store.directory.projects import Project
-from chalicelib.store.manifests import IsFixed
+from chalicelib.store.manifests import IsFixed, refusal_for
 
 
 def test(project: Project, repository: Repository) -> IsFixed | None:
@@ -34,14 +33,14 @@ def among(project: Project, repository: Repository, tags: Iterable[Tag]) -> froz
 
 
 def check_may_go(project: Project, repository: Repository, tag: Tag) -> None:
-    """Raise PRECONDITION where a tag cannot be deleted."""
+    """Raise DENIED (412) where a tag cannot be deleted."""
     if among(project, repository, [tag]):
         message = f"{repository}:{tag} is configured as immutable: a rule of the project has to go first"
-        raise RegistryError(ErrorCode.PRECONDITION, message, detail={"tag": tag.name})
+        raise refusal_for(tag, message)
 
 
 def check_may_be_emptied(content: Content, project: Project, repository: Repository) -> None:
-    """Raise PRECONDITION where a repository has a tag that is immutable."""
+    """Raise DENIED (412) where a repository has a tag that is immutable."""
     if not immutable_rules.of(project):
         return
     prefix = after = layout.tags(repository)

@@ -163,8 +163,8 @@ class _Retention:
             cascade.delete(index.content, index, home.project_id, home.repository, digest, self._tell, stays)
         except RegistryError as error:
             if error.status == _REFUSED:
-                fixed = error.code is ErrorCode.PRECONDITION
-                why = "a tag that is immutable, or was pushed since, names it" if fixed else error.message
+                # For the sake of a tag, if there is a detail.
+                why = "a tag that is immutable, or was pushed since, names it" if error.detail else error.message
                 self.run.log(f"ERR {candidate.digest} stays: {why}")
                 return False
             if error.code is not ErrorCode.MANIFEST_UNKNOWN:
@@ -216,8 +216,8 @@ def _candidates(found: Iterable[Artifact], tags: Iterable[TagRecord]) -> Iterato
         )
 
 
-def _seconds(time: str) -> int:
-    return int(datetime.fromisoformat(time).timestamp()) if time else 0
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp() if time else 0
 
 
 def _is_young(verdict: Verdict, now: int) -> bool:
@@ -251,7 +251,7 @@ def _reason(verdict: Verdict) -> str:
     return ", ".join(f"rule {number}" for number in verdict.kept_by)
 
 
-def _time(seconds: int) -> str:
+def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y/%m/%d %H:%M:%S") if seconds else ""
 
 

@@ -7,7 +7,7 @@ Invariants:
 * Messages are for people: what happened and what to do. No stack trace, secret or internal name.
 
 Specification: OCI Distribution 1.1, "Error Codes" (code-1 to code-14). The codes without a number are for
-answers of status 5xx, where the specification prescribes none, and for Harbor's 412.
+answers of status 5xx, where the specification prescribes none.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,6 @@ class ErrorCode(Enum):
     DENIED                = ErrorRow("code-12", 403, "you may not do this; ask an administrator for access")
     UNSUPPORTED           = ErrorRow("code-13", 405, "this registry does not offer the operation")
     TOOMANYREQUESTS       = ErrorRow("code-14", 429, "too many requests; wait and try again")
-    PRECONDITION          = ErrorRow("",        412, "a rule of the project forbids it")
     UNAVAILABLE           = ErrorRow("",        503, "storage did not answer; try again in a moment")
     UNKNOWN               = ErrorRow("",        500, "an error of the registry; quote the request id to its operator")
     # fmt: on

@@ -38,9 +38,9 @@ class Candidate:
 
     digest: str
     tags: tuple[str, ...]
-    pushed: int
-    pulled: int
-    created: int
+    pushed: float
+    pulled: float
+    created: float
 
 
 class Template(StrEnum):
@@ -157,7 +157,7 @@ def _active(candidate: Candidate) -> float:
 
 def _latest(time: _Time) -> _Keep:
     def keep(selected: Sequence[Candidate], number: int, _now: float) -> Iterable[Candidate]:
-        def age(candidate: Candidate) -> tuple[float, int, str]:
+        def age(candidate: Candidate) -> tuple[float, float, str]:
             return time(candidate), candidate.pushed, candidate.digest
 
         return sorted(selected, key=age, reverse=True)[:number]
@@ -171,7 +171,7 @@ def _since(time: _Time) -> _Keep:
 
 
 def _after(selected: Sequence[Candidate], number: int, now: float) -> Iterable[Candidate]:
-    return [found for found in selected if found.pushed > now - number * _DAY]
+    return [found for found in selected if int(found.pushed) > now - number * _DAY]
 
 
 def _all(selected: Sequence[Candidate], _number: int, _now: float) -> Iterable[Candidate]:

@@ -42,8 +42,8 @@ def delete(  # noqa: PLR0913, PLR0917 - what is deleted where, and who hears of 
 ) -> None:
     """Delete a manifest with what belongs to it, telling of each deletion.
 
-    Raise MANIFEST_UNKNOWN where it is not there (the index is told so all the same), DENIED (412) where an index
-    needs it, or PRECONDITION where a tag that is `fixed` names it or one of its accessories.
+    Raise MANIFEST_UNKNOWN where it is not there (the index is told so all the same), or DENIED (412) where
+    an index needs it, or a tag that is `fixed` names it or one of its accessories.
     """
     home = _known(content, index, project_id, repository, digest)
     found = artifacts.find(index, home, str(digest)) if home else None
@@ -89,7 +89,7 @@ class _Deleting:
     seen: set[str] = field(default_factory=set)
 
     def check(self, artifact: Artifact, looked_at: set[str]) -> None:
-        """Raise PRECONDITION where a fixed tag names an artifact or one of its accessories."""
+        """Raise DENIED (412) where a fixed tag names an artifact or one of its accessories."""
         if self.fixed is None or artifact.digest in looked_at:
             return
         looked_at.add(artifact.digest)

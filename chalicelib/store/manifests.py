@@ -156,7 +156,7 @@ def put(  # noqa: PLR0913 - what a push is made of
 ) -> None:
     """Store a manifest under its digest and let `tags` name it, those that are `fixed` if they name nothing yet.
 
-    Raise MANIFEST_BLOB_UNKNOWN, or PRECONDITION for a tag that is taken.
+    Raise MANIFEST_BLOB_UNKNOWN, or DENIED (412) for a tag that is taken.
 
     Round trips: what it refers to is checked side by side; then manifest, tag hints and catalog entry side by
     side (none of them shows before the tag); then the referrer's entry; then the tags; then, if there are any, a look
@@ -223,7 +223,7 @@ def _put_tag(
 
 
 def check_free(content: Content, repository: Repository, tags: Iterable[Tag]) -> None:
-    """Raise PRECONDITION where one of the tags names something."""
+    """Raise DENIED (412) where one of the tags names something."""
     names = tuple(tags)
     found = content.together(content.objects.head, [layout.tag(repository, tag) for tag in names])
     for tag, head in zip(names, found, strict=True):
@@ -233,7 +233,15 @@ def check_free(content: Content, repository: Repository, tags: Iterable[Tag]) ->
 
 def _taken(repository: Repository, tag: Tag) -> RegistryError:
     message = f"{repository}:{tag} is configured as immutable and exists already: push another tag"
-    return RegistryError(ErrorCode.PRECONDITION, message, detail={"tag": tag.name})
+    return refusal_for(tag, message)
+
+
+def refusal_for(tag: Tag, message: str) -> RegistryError:
+    """Return the refusal for the sake of a fixed tag, which its detail names.
+
+    The status is Harbor's; DENIED is the code for which no client tries again (podman tries others four times).
+    """
+    return RegistryError(ErrorCode.DENIED, message, status=412, detail={"tag": tag.name})
 
 
 def _check_references(content: Content, repository: Repository, manifest: Manifest) -> bool:
@@ -267,7 +275,7 @@ def delete_tag(content: Content, repository: Repository, tag: Tag) -> None:
 
 
 def check_not_fixed(content: Content, repository: Repository, digest: Digest, fixed: IsFixed) -> None:
-    """Raise PRECONDITION where a tag that is fixed names a manifest."""
+    """Raise DENIED (412) where a tag that is fixed names a manifest."""
     _check_none_names(content, repository, digest, filter(fixed, _tags_naming(content, repository, digest)))
 
 
@@ -277,11 +285,11 @@ def _check_none_names(content: Content, repository: Repository, digest: Digest, 
     for tag, head in zip(names, found, strict=True):
         if head is not None and _digest_of(head) == digest:
             message = f"{repository}:{tag}, which names {digest}, is configured as immutable: it stays"
-            raise RegistryError(ErrorCode.PRECONDITION, message, detail={"tag": tag.name})
+            raise refusal_for(tag, message)
 
 
 def delete(content: Content, repository: Repository, digest: Digest, fixed: IsFixed | None = None) -> None:
-    """Delete a manifest and every tag that names it; raise MANIFEST_UNKNOWN, or PRECONDITION where one is fixed."""
+    """Delete a manifest and every tag that names it; raise MANIFEST_UNKNOWN, or DENIED (412) where one is fixed."""
     where, found = _find(content, repository, digest)
     key = layout.manifest(repository, digest)
     named = tuple(_tags_naming(content, repository, digest))

@@ -47,10 +47,10 @@ class Answer:
     body: bytes
 
 
-def ask(authority: str, method: str, target: str, headers: dict[str, str]) -> Answer:
+def ask(authority: str, method: str, target: str, headers: dict[str, str], body: bytes | None = None) -> Answer:
     connection = HTTPConnection(authority, timeout=60)
     try:
-        connection.request(method, target, headers=headers)
+        connection.request(method, target, body, headers)
         response: HTTPResponse = connection.getresponse()
         return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
     finally:
@@ -118,6 +118,25 @@ class Registry:
             assert answer.status == HTTPStatus.OK, f"{repository} lacks {blob['digest']}"
             assert int(answer.headers["content-length"]) == blob["size"]
         return digest
+
+    def fix(self, repository: str) -> None:
+        """Make the tags of a repository immutable, by Harbor's API."""
+        rule = {
+            "tag_selectors": [{"kind": "doublestar", "decoration": "matches", "pattern": "**"}],
+            "scope_selectors": {
+                "repository": [
+                    {
+                        "kind": "doublestar",
+                        "decoration": "repoMatches",
+                        "pattern": repository.removeprefix(f"{self.project}/"),
+                    }
+                ]
+            },
+        }
+        target = f"/api/v2.0/projects/{self.project}/immutabletagrules"
+        headers = {"Authorization": self._basic, "Content-Type": "application/json"}
+        answer = ask(f"{self.host}:{self.port}", "POST", target, headers, json.dumps(rule).encode())
+        assert answer.status == HTTPStatus.CREATED, answer
 
     def referrers(self, repository: str, digest: str) -> list[dict[str, Any]]:
         """List what refers to a manifest, by the referrers API or, where there is none, by its fallback tag."""

@@ -190,6 +190,25 @@ def test_image_above_one_gigabyte(client: Client, bench: Bench) -> None:
     assert client.holds(bench, giant) <= held
 
 
+@rows("docker", "ctr", "skopeo", "podman", "crane", "oras")
+def test_push_to_an_immutable_tag(client: Client, bench: Bench) -> None:
+    """It is refused once, not tried again, and the client says why; ctr knows the status alone."""
+    target = bench.reference("fixed", client.tag)
+    first, second = (images.build_image(bench.home / name, ()) for name in ("first", "second"))
+    client.push(bench, first, target)
+    before = bench.registry.whole(target.repository, target.tag)
+    bench.registry.fix(target.repository)
+
+    with bench.recording() as seen, pytest.raises(AssertionError, match=r"immutable|412 Precondition Failed"):
+        client.push(bench, second, target)
+
+    manifests = f"/v2/{target.repository}/manifests/"
+    puts = [each for each in seen[0].exchanges if each.method == "PUT" and each.target.startswith(manifests)]
+    # A client may have to get a token first.
+    assert [each.status for each in puts if each.status != 401] == [412], seen[0]
+    assert bench.registry.whole(target.repository, target.tag) == before
+
+
 @rows("oras")
 def test_artifact_with_an_empty_config(client: Client, bench: Bench) -> None:
     file, target, kind = bench.cargo.file, bench.reference("artifact", client.tag), "application/vnd.example.chart"

@@ -144,6 +144,12 @@ def test_of_equally_old_ones_it_does_not_depend_on_the_order_of_a_list_which_sta
     assert sorted(kept([rule(Template.LATEST_PULLED, 2)], found[::-1])) == ["e", "f"]
 
 
+def test_of_two_that_were_pushed_in_one_second_the_later_is_the_newer() -> None:
+    found = [Candidate("b", ("1",), NOW + 0.1, 0, NOW + 0.1), Candidate("a", ("2",), NOW + 0.2, 0, NOW + 0.2)]
+
+    assert kept([rule(Template.LATEST_PUSHED, 1)], found) == ["a"]
+
+
 # An obvious, slow reference. It has its own idea of patterns, and of everything else.
 PATTERNS: Mapping[str, Callable[[str], bool]] = {
     "**": lambda _text: True,
@@ -188,7 +194,7 @@ def _reference_looks(looking: Rule, repository: str) -> bool:
 def _reference_keeps(rule: Rule, selected: Sequence[Candidate], one: Candidate) -> bool:
     """Tell whether a rule keeps one of the artifacts that it selected, by counting who is before it."""
     edge = NOW - rule.number * DAY
-    times: Mapping[Template, Callable[[Candidate], int]] = {
+    times: Mapping[Template, Callable[[Candidate], float]] = {
         Template.LATEST_PUSHED: lambda c: c.pushed,
         Template.LATEST_PULLED: lambda c: c.pulled or -1,
         Template.LATEST_ACTIVE: lambda c: max(c.pushed, c.pulled),

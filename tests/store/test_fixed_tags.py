@@ -71,7 +71,7 @@ def test_of_two_pushes_of_one_fixed_tag_exactly_one_wins() -> None:
         ended = interleave(actions, choose)
         results = [code(result) for result in ended]
 
-        assert set(results) == {None, ErrorCode.PRECONDITION}
+        assert set(results) == {None, ErrorCode.DENIED}
         won = (ONE, TWO)[results.index(None)]
         assert named(objects) == won.content
         winners.add(won.digest)
@@ -90,7 +90,7 @@ def test_two_pushes_of_the_same_manifest_at_once_may_both_win_and_one_does() -> 
         results = [code(result) for result in ended]
 
         assert None in results
-        assert set(results) <= {None, ErrorCode.PRECONDITION}
+        assert set(results) <= {None, ErrorCode.DENIED}
         assert named(objects) == ONE.content
 
     every_insertion(run)
@@ -113,7 +113,7 @@ def test_a_deletion_beside_the_push_of_a_fixed_tag_leaves_the_tag() -> None:
         outcomes.add(code(deleted))
 
     every_order(run)
-    assert outcomes == {None, ErrorCode.PRECONDITION}
+    assert outcomes == {None, ErrorCode.DENIED}
 
 
 def test_whatever_fails_on_the_way_a_fixed_tag_is_free_or_names_what_was_pushed() -> None:
