@@ -1,7 +1,7 @@
 """CloudFront as a template describes it: which behaviour takes a request, and what of it an origin is sent.
 
 Everything is read from the template that is deployed. What AWS's own policies do stands here, from its "Use managed
-origin request policies" and "Use managed cache policies"; a policy that is not listed is a KeyError.
+origin request policies"; a policy that is not listed is a KeyError. What is kept and TLS are left out.
 
 Invariant: nothing here knows a path, a header or an origin of the registry's.
 """
@@ -26,8 +26,6 @@ _MANAGED_REQUESTS: Mapping[str, Json] = {
 _NO_POLICY: Json = {
     "HeadersConfig": {"HeaderBehavior": "none"}, "QueryStringsConfig": {"QueryStringBehavior": "none"},
 }
-# Whether answers are kept, by cache policy.
-_MANAGED_CACHES = {"4135ea2d-6df8-44a3-9df3-4b5a84be39ad": False, "658327ea-f89d-4fab-a63d-7e88639e58f6": True}
 # fmt: on
 _TESTS: Mapping[str, Callable[..., bool]] = {
     "Fn::And": lambda *each: all(each),
@@ -101,8 +99,6 @@ class Behavior:
     functions: Mapping[str, str]
     headers: Passing
     queries: Passing
-    keeps: bool
-    viewers: str
 
     def fits(self, path: str) -> bool:
         """Tell whether the pattern fits a path, with * for anything and ? for one character."""
@@ -153,8 +149,6 @@ def _behavior(template: Mapping[str, Any], told: Json) -> Behavior:
         functions=dict(_functions(template, told)),
         headers=Passing(headers["HeaderBehavior"], frozenset(map(str.lower, headers.get("Headers", ())))),
         queries=Passing(queries["QueryStringBehavior"], frozenset(queries.get("QueryStrings", ()))),
-        keeps=_MANAGED_CACHES[told["CachePolicyId"]],
-        viewers=told["ViewerProtocolPolicy"],
     )
 
 

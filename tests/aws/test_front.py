@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 from tests.aws.cloud import Cloud, deployed
+from tests.aws.door import Behind, opened
 from tests.aws.test_stack import CONTENT, logged_in, push_blob
+from tests.engines.process import HOST, free_ports
 from tests.infra.test_cloudfront import CODE, behaviors, request, response, run, taker
 
 pytestmark = pytest.mark.aws
@@ -72,3 +74,14 @@ def test_a_head_through_the_front_ends_at_the_bucket_with_length_and_digest(clou
     assert (found.status_code, found.headers["content-length"]) == (200, str(len(CONTENT)))
     [answer] = run("bucket-response.js", [response("HEAD", mark)])
     assert answer["headers"]["docker-content-digest"] == {"value": digest}
+
+
+def test_pages_of_the_portal_come_from_its_bucket(cloud: Cloud) -> None:
+    page = {"Bucket": cloud.outputs["PortalBucketName"], "Key": "portal/index.html", "Body": b"a page"}
+    cloud.client("s3").put_object(**page)
+    (port,) = free_ports(1)
+
+    with opened(Behind(cloud.origins(), cloud.front()), port):
+        answers = [httpx.get(f"http://{HOST}:{port}{path}") for path in ("/portal/", "/portal/projects/1")]
+
+    assert [(each.status_code, each.content) for each in answers] == [(200, b"a page")] * 2
