@@ -12,6 +12,7 @@ from chalicelib.api.http import Response
 from chalicelib.jobs import engine
 from chalicelib.oci.names import Repository
 from chalicelib.policy.jobs import Kind
+from chalicelib.policy.rbac import Permission
 from chalicelib.store import executions, schedules
 from chalicelib.store.index import pulls
 from chalicelib.store.job_records import DUE
@@ -414,3 +415,19 @@ def test_each_role_may_do_what_the_table_says_in_its_project_alone() -> None:
         missing = world.api("GET", "/retentions/999999", who=as_user(name))
         assert missing.status == 403
     assert world.api("GET", "/retentions/999999").status == 404
+
+
+def test_a_robot_account_may_do_what_it_was_permitted() -> None:
+    world = World()
+    project = orjson.loads(world.api("GET", f"/projects/{PRIVATE}").body)["project_id"]
+    number = int(
+        world.api("POST", "/retentions", policy(rule(), project=project)).headers["Location"].rpartition("/")[2]
+    )
+    reader = world.robot("reader", PRIVATE, [Permission("tag-retention", "read")], "project")
+    runner = world.robot("runner", PRIVATE, [Permission("tag-retention", "update")], "project")
+    runs = f"/retentions/{number}/executions"
+
+    assert world.api("GET", f"/retentions/{number}", who=reader).status == 200
+    assert world.api("POST", runs, {"dry_run": True}, who=reader).status == 403
+    assert world.api("GET", f"/retentions/{number}", who=runner).status == 403
+    assert world.api("POST", runs, {"dry_run": True}, who=runner).status == 201
