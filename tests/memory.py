@@ -166,7 +166,8 @@ class _Bucket:
         for key in self._keys[start : start + limit + 1]:
             if not key.startswith(prefix):
                 break
-            found.append(Entry(key, self._objects[key].head.size, self._objects[key].modified))
+            stored = self._objects[key]
+            found.append(Entry(key, stored.head.size, stored.modified, stored.head.etag))
         return Page(tuple(found[:limit]), len(found) > limit)
 
     def begin(self, key: str) -> str:

@@ -23,7 +23,7 @@ from chalicelib.oci.names import Tag, parse_reference
 from chalicelib.oci.pages import PageRequest, next_link, page_link
 from chalicelib.policy.grants import Action
 from chalicelib.services import DIGEST_MARK
-from chalicelib.store import blobs, manifests
+from chalicelib.store import blobs, listings, manifests, referrers
 from chalicelib.store.objects import OCTETS
 from chalicelib.store.pulls import Pulled
 
@@ -45,7 +45,8 @@ def get_blob(call: Call) -> Response:
 def head_blob(call: Call) -> Response:
     """Say that the repository holds the blob, and its size (end-2)."""
     digest = Digest.parse(call.argument)
-    blob = blobs.require(call.services.content, call.repository, digest)
+    # A pusher that hears this does not send the blob.
+    blob = blobs.required(blobs.promise(call.services.content, call.repository, digest), digest)
     headers = {"Docker-Content-Digest": str(digest)}
     if call.request.redirect_head:
         return Response(307, {"Location": _head_location(call, blob.key, digest), **headers})
@@ -115,7 +116,7 @@ def _unchanged(request: Request, digest: Digest) -> bool:
 def get_tags(call: Call) -> Response:
     """List tags (end-8)."""
     request = PageRequest.parse(call.request.query)
-    page = manifests.tags(call.services.content, call.repository, request)
+    page = listings.tags(call.services.content, call.repository, request)
     link = page_link(f"/v2/{call.repository}/tags/list", request, page)
     return json_response({"name": call.repository.name, "tags": page.entries}, headers=link)
 
@@ -125,7 +126,7 @@ def get_referrers(call: Call) -> Response:
     subject = Digest.parse(call.argument)
     artifact_type = call.request.parameter("artifactType")
     request = PageRequest.parse(call.request.query)
-    found = manifests.referrers(call.services.content, call.repository, subject, artifact_type, request.last)
+    found = referrers.referrers(call.services.content, call.repository, subject, artifact_type, request.last)
     headers = {"OCI-Filters-Applied": "artifactType"} if artifact_type else {}
     if found.next:
         path = f"/v2/{call.repository}/referrers/{subject}"
@@ -138,7 +139,7 @@ def get_referrers(call: Call) -> Response:
 def get_catalog(call: Call) -> Response:
     """List repositories."""
     request = PageRequest.parse(call.request.query)
-    page = manifests.catalog(call.services.content, request)
+    page = listings.catalog(call.services.content, request)
     return json_response({"repositories": page.entries}, headers=page_link("/v2/_catalog", request, page))
 
 

@@ -6,16 +6,24 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from chalicelib.jobs import abandoned_uploads, expired_history, purge_audit, quota_reconcile, retention
+from chalicelib.jobs import (
+    abandoned_uploads,
+    collect_garbage,
+    expired_history,
+    purge_audit,
+    quota_reconcile,
+    retention,
+)
 from chalicelib.jobs.steps import Job
 from chalicelib.policy.jobs import Kind
 
 # fmt: off
 JOBS: Mapping[Kind, Job] = MappingProxyType({
-    Kind.ABANDONED_UPLOADS: abandoned_uploads.step,
-    Kind.HISTORY:           expired_history.step,
-    Kind.PURGE_AUDIT_LOG:   purge_audit.step,
-    Kind.QUOTA:             quota_reconcile.step,
-    Kind.RETENTION:         retention.step,
+    Kind.ABANDONED_UPLOADS:  abandoned_uploads.step,
+    Kind.GARBAGE_COLLECTION: collect_garbage.step,
+    Kind.HISTORY:            expired_history.step,
+    Kind.PURGE_AUDIT_LOG:    purge_audit.step,
+    Kind.QUOTA:              quota_reconcile.step,
+    Kind.RETENTION:          retention.step,
 })
 # fmt: on

@@ -5,11 +5,16 @@ Invariants:
 * Bytes are stored once for each digest: the index entry is created only if absent, so of two uploads that end
   together one wins, and the other links to the winner's bytes and drops its own.
 * A link is made from an upload, or from a repository that the caller may read: a digest alone gives nothing.
+* The collector deletes a link, or an index entry, that nothing needs and that was written longer ago than the grace
+  period, if it is still the one that it saw. So who tells a pusher that a blob is there (`promise`), or makes a link
+  because of an entry, writes anew what is older than half of the period: the collector then finds another one.
+* Who gives up a link writes the entry anew as well: somebody may be mounting from the link at that moment.
 """
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -33,12 +38,45 @@ class Blob(NamedTuple):
 
 def find(content: Content, repository: Repository, digest: Digest) -> Blob | None:
     """Return the blob that the repository holds under `digest`, or None."""
-    return _blob(content.objects.get(layout.link(repository, digest)))
+    return blob_of(content.objects.get(layout.link(repository, digest)))
+
+
+def promise(content: Content, repository: Repository, digest: Digest) -> Blob | None:
+    """Return the blob that the repository holds, which stays for half of the grace period at least, or None."""
+    return _kept(content, layout.link(repository, digest))
+
+
+def _kept(content: Content, key: str) -> Blob | None:
+    """Return what a link or an entry says, written anew where the collector might soon delete it."""
+    for _ in range(_INDEX_ATTEMPTS):
+        found = content.objects.get(key)
+        if found is None or not _is_old(content, found):
+            return blob_of(found)
+        with suppress(ConditionFailedError):
+            record = {**orjson.loads(found.content), "since": _moment(content)}
+            content.objects.put(key, orjson.dumps(record), content_type=JSON, if_match=found.head.etag)
+            return blob_of(found)
+    raise RegistryError(ErrorCode.UNAVAILABLE, headers={"Retry-After": "1"})
+
+
+def _is_old(content: Content, found: Object) -> bool:
+    since = orjson.loads(found.content).get("since")
+    # Entries of older versions do not say.
+    return since is None or content.now() - datetime.fromisoformat(since) > content.grace / 2
+
+
+def _moment(content: Content) -> str:
+    # As fine as the clock: what is written anew must differ from what was there.
+    return content.now().isoformat()
 
 
 def require(content: Content, repository: Repository, digest: Digest) -> Blob:
     """Return the blob that the repository holds under `digest`; raise BLOB_UNKNOWN."""
-    blob = find(content, repository, digest)
+    return required(find(content, repository, digest), digest)
+
+
+def required(blob: Blob | None, digest: Digest) -> Blob:
+    """Return a blob that was found; raise BLOB_UNKNOWN where none was."""
     if blob is None:
         raise RegistryError(ErrorCode.BLOB_UNKNOWN, detail={"digest": str(digest)})
     return blob
@@ -46,8 +84,12 @@ def require(content: Content, repository: Repository, digest: Digest) -> Blob:
 
 def hold(content: Content, repository: Repository, digest: Digest, blob: Blob) -> None:
     """Let the repository hold a blob whose bytes are in place."""
-    record = {"key": blob.key, "size": blob.size, "since": content.now().isoformat(timespec="seconds")}
-    content.objects.put(layout.link(repository, digest), orjson.dumps(record), content_type=JSON)
+    content.objects.put(layout.link(repository, digest), _record(content, blob), content_type=JSON)
+
+
+def _record(content: Content, blob: Blob) -> bytes:
+    record: dict[str, Any] = {"key": blob.key, "size": blob.size, "since": _moment(content)}
+    return orjson.dumps(record)
 
 
 def register(content: Content, digest: Digest, blob: Blob) -> Blob:
@@ -55,7 +97,7 @@ def register(content: Content, digest: Digest, blob: Blob) -> Blob:
 
     Bytes that lost are deleted: nothing can refer to them yet.
     """
-    record = orjson.dumps({"key": blob.key, "size": blob.size})
+    record = _record(content, blob)
     for _ in range(_INDEX_ATTEMPTS):
         with suppress(ConditionFailedError):
             content.objects.put(layout.blob(digest), record, content_type=JSON, if_absent=True)
@@ -69,7 +111,7 @@ def register(content: Content, digest: Digest, blob: Blob) -> Blob:
 def _winner(content: Content, digest: Digest, loser: Blob) -> Blob | None:
     """Return the bytes that the index has instead, or None where the loser should try again."""
     found = content.objects.get(layout.blob(digest))
-    winner = _blob(found)
+    winner = blob_of(found)
     if found is None or winner is None:
         # S3 answers 409 while another write of the key is under way, and that one may fail.
         return None
@@ -77,6 +119,9 @@ def _winner(content: Content, digest: Digest, loser: Blob) -> Blob | None:
     if winner.key == loser.key:
         return loser
     if content.objects.head(winner.key) is not None:
+        kept = _kept(content, layout.blob(digest))
+        if kept != winner:
+            return None
         content.objects.delete(loser.key)
         return winner
     # The entry outlived its bytes: left in place, nobody could ever push the digest again.
@@ -100,7 +145,7 @@ def mount(
 
     The caller must have the right to read the source, or everything. `admit` is told the size, and may raise.
     """
-    blob = find(content, source, digest) if source else _blob(content.objects.get(layout.blob(digest)))
+    blob = promise(content, source, digest) if source else _kept(content, layout.blob(digest))
     if blob is None:
         return False
     admit(blob.size)
@@ -111,10 +156,12 @@ def mount(
 def release(content: Content, repository: Repository, digest: Digest) -> None:
     """Let the repository hold a blob no longer; raise BLOB_UNKNOWN. The bytes are the collector's business."""
     require(content, repository, digest)
+    _kept(content, layout.blob(digest))
     content.objects.delete(layout.link(repository, digest))
 
 
-def _blob(found: Object | None) -> Blob | None:
+def blob_of(found: Object | None) -> Blob | None:
+    """Return what a link or an index entry says, or None where there is none."""
     if found is None:
         return None
     record = orjson.loads(found.content)

@@ -1,12 +1,13 @@
-"""Condemned objects: deleted for everybody, and still there for whoever finds that they are needed.
+"""Condemned objects: on their way out, and still there for whoever finds that they are needed.
 
 S3 can make one thing depend on another only within one object: it deletes what still has an entity tag. The bytes of
 a manifest never change, so the tag of one that was pushed again is that of the old one, and a delete could not tell
-them apart. An object is therefore condemned before it is deleted: written over, if it is still what was read, by its
-bytes behind a mark that no other has.
+them apart. A manifest is therefore condemned before it is deleted: written over, if it is still what was read, by its
+bytes behind a mark that no other has (docs/decisions/014).
 
 Invariants:
-* No reader takes a condemned object for what it was (`live`); its bytes can be had back (`restore`).
+* What somebody `DELETED` is there for nobody. What was `RETIRED` by a job is in no list, but can be pulled by its
+  digest until the collector comes, and built upon: who does so brings it back.
 * What is written over it, by a push that knows nothing of this, is live: a delete that still waits then fails.
 * Restoring and condemning anew depend on the very mark that was seen, so of two that meet one begins again.
 """
@@ -14,7 +15,7 @@ Invariants:
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from enum import StrEnum
 
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.store.content import Content
@@ -24,33 +25,49 @@ CONDEMNED = "condemned"
 _ATTEMPTS = 20
 _MARK = 32
 
-H = TypeVar("H", bound=Head)
+
+class Doom(StrEnum):
+    """Why an object is condemned."""
+
+    DELETED = "deleted"
+    RETIRED = "retired"
 
 
-def live(head: H | None) -> H | None:
-    """Return what is known of an object that is there and is not condemned, else None."""
-    return None if head is None or CONDEMNED in head.metadata else head
+def doom(head: Head) -> Doom | None:
+    """Return why an object is condemned, or None for one that is not."""
+    return Doom(head.metadata[CONDEMNED]) if CONDEMNED in head.metadata else None
 
 
-def what(found: Object) -> bytes:
-    """Return the bytes of an object, condemned or not."""
-    return found.content[_MARK:] if CONDEMNED in found.head.metadata else found.content
+def is_live(head: Head | None) -> bool:
+    """Tell whether an object is there and not condemned."""
+    return head is not None and doom(head) is None
 
 
-def condemn(content: Content, key: str, what: bytes, content_type: str, etag: str) -> None:
-    """Let nobody see an object any more, whose bytes are `what`; `etag` is what it had, or "" if it was not seen.
+def readable(head: Head | None) -> Head | None:
+    """Return what is known of what an object was, where it can be read still, else None."""
+    if head is None or doom(head) is Doom.DELETED:
+        return None
+    return head if doom(head) is None else head._replace(size=head.size - _MARK)
+
+
+def original(found: Object) -> bytes:
+    """Return the bytes that an object has, or had before it was condemned."""
+    return found.content if doom(found.head) is None else found.content[_MARK:]
+
+
+def condemn(content: Content, key: str, what: Object, etag: str, why: Doom) -> None:
+    """Condemn an object whose bytes are `what`; `etag` is what it had, or "" if it was not seen.
 
     One that is not there, or condemned already, is condemned anew: whoever wants to restore it looks again.
     """
-    mark = secrets.token_hex(_MARK // 2)
-    metadata = {CONDEMNED: content.now().isoformat(timespec="seconds")}
+    mark = secrets.token_hex(_MARK // 2).encode()
     for _ in range(_ATTEMPTS):
         with suppress(ConditionFailedError):
             content.objects.put(
                 key,
-                mark.encode() + what,
-                content_type=content_type,
-                metadata=metadata,
+                mark + original(what),
+                content_type=what.head.content_type,
+                metadata={CONDEMNED: why},
                 if_absent=not etag,
                 if_match=etag,
             )
@@ -60,12 +77,19 @@ def condemn(content: Content, key: str, what: bytes, content_type: str, etag: st
     raise _contended()
 
 
-def restore(content: Content, key: str, what: bytes, content_type: str, wanted: Callable[[], bool]) -> bool:
-    """Bring an object back that is not live, while it is `wanted`; tell whether that was done."""
+def is_retired(head: Head | None) -> bool:
+    """Tell whether an object was retired."""
+    return head is not None and doom(head) is Doom.RETIRED
+
+
+def restore(
+    content: Content, key: str, what: bytes, content_type: str, wanted: Callable[[Head | None], bool]
+) -> bool:
+    """Bring an object back that is not live, while it is `wanted` as it is; tell whether that was done."""
     for _ in range(_ATTEMPTS):
         found = content.objects.head(key)
         # In this order: who does not want it any more has condemned it before, so the write below fails.
-        if live(found) or not wanted():
+        if is_live(found) or not wanted(found):
             return False
         with suppress(ConditionFailedError):
             content.objects.put(

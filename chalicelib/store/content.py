@@ -5,13 +5,16 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from chalicelib.store.objects import ObjectStore
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+# As Harbor's: the collector's window.
+GRACE = timedelta(hours=2)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,6 +27,8 @@ class Content:
     objects: ObjectStore
     pool: "Executor"
     now: Callable[[], datetime]
+    # How long what nothing refers to is left alone; who is told that it is there may build on it for half of that.
+    grace: timedelta = GRACE
 
     def together(self, action: Callable[[T], R], items: Iterable[T]) -> tuple[R, ...]:
         """Do `action` on every item side by side; return the results in order or raise the first failure.

@@ -172,7 +172,7 @@ class _Return:
     def put(self, manifest: Manifest, digest: Digest, tags: Sequence[Tag], depth: int = _DEEPEST) -> None:
         """Put a manifest back after those of its children that went and can come back."""
         for child in dict.fromkeys(each.digest for each in manifest.manifests) if depth else ():
-            if condemned.live(self.content.objects.head(layout.manifest(self.repository, child))):
+            if condemned.is_live(self.content.objects.head(layout.manifest(self.repository, child))):
                 continue
             found = self._kept(child)
             if found:
@@ -182,7 +182,7 @@ class _Return:
     def _kept(self, digest: Digest) -> Manifest | None:
         """Return a manifest that was deleted, as it was condemned or as an older version has it."""
         for found in self._traces(layout.manifest(self.repository, digest)):
-            content = condemned.what(found)
+            content = condemned.original(found)
             if digest.matches(content):
                 return oci.parse(content, found.head.content_type)
         return None

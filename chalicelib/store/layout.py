@@ -9,6 +9,7 @@
     repositories/<name>/_tagged/<algorithm>/<hex>/<tag>   empty: this tag names, or once named, the manifest
     repositories/<name>/_referrers/<subject>/<digest>     the descriptor that the referrers API returns
     uploads/<upload id>                                   state of an upload, then what became of it
+    collector/<execution>/<name>                          what a collector remembers from step to step
     history/<key of a tag>/<version>                      a past version, where the bucket keeps none itself
 
 Invariants:
@@ -30,6 +31,7 @@ UPLOADS = "uploads/"
 BLOBS = "blobs/"
 REPOSITORIES = "repositories/"
 HISTORY = "history/"
+COLLECTOR = "collector/"
 _TAGS = "_tags/"
 
 
@@ -51,6 +53,16 @@ def upload_id(key: str) -> str:
 def blob(digest: Digest) -> str:
     """Return the key that says where the bytes of a digest are."""
     return BLOBS + _path(digest)
+
+
+def hex_of(key: str) -> str:
+    """Return the digest, without its algorithm, at whose end a key is."""
+    return key.rpartition("/")[2]
+
+
+def collector(execution: int, name: str) -> str:
+    """Return the key of what an execution of the collector remembers between its steps."""
+    return f"{COLLECTOR}{execution}/{name}"
 
 
 def catalog(repository: Repository) -> str:
@@ -75,7 +87,22 @@ def unflat(text: str) -> str:
 
 def link(repository: Repository, digest: Digest) -> str:
     """Return the key that says that a repository holds a blob."""
-    return f"{_root(repository)}_blobs/{_path(digest)}"
+    return links(repository) + _path(digest)
+
+
+def links(repository: Repository) -> str:
+    """Return the prefix of what says which blobs a repository holds."""
+    return f"{_root(repository)}_blobs/"
+
+
+def link_digest(repository: Repository, key: str) -> str:
+    """Return the digest, as a text, of the blob that a link at `key` is about."""
+    return key.removeprefix(links(repository)).replace("/", ":", 1)
+
+
+def repository_name(key: str) -> str:
+    """Return the name of the repository that a key below `REPOSITORIES` belongs to."""
+    return key.removeprefix(REPOSITORIES).partition("/_")[0]
 
 
 def manifest(repository: Repository, digest: Digest) -> str:

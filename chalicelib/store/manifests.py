@@ -22,6 +22,7 @@ work.
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import orjson
 
@@ -30,15 +31,14 @@ from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag
-from chalicelib.oci.pages import LARGEST, Page, PageRequest
-from chalicelib.store import condemned, layout
-from chalicelib.store.blobs import JSON
+from chalicelib.store import layout
+from chalicelib.store.blobs import JSON, promise
+from chalicelib.store.condemned import Doom, condemn, is_live, is_retired, original, readable, restore
 from chalicelib.store.content import Content
 from chalicelib.store.objects import ConditionFailedError, Head, Object
 
 DIGEST = "digest"
-# A client reads a page of referrers as one manifest.
-_PAGE_BYTES = oci.MAX_MANIFEST
+_ASKED_TOGETHER = 32
 
 # Tells whether a tag is fixed: once it names something, it names that.
 IsFixed = Callable[[Tag], bool]
@@ -46,28 +46,33 @@ IsFixed = Callable[[Tag], bool]
 
 @dataclass(frozen=True, slots=True)
 class StoredManifest:
-    """What a repository has under a reference, at `key`; `content` is empty where only the head was asked for."""
+    """What a repository has under a reference, at `key`; `content` is empty where only the head was asked for.
+
+    One that is `retired` is in no list.
+    """
 
     digest: Digest
     media_type: str
     size: int
     key: str
     content: bytes = b""
+    retired: bool = False
 
 
 def get(content: Content, repository: Repository, reference: Tag | Digest) -> StoredManifest:
     """Return the manifest under a reference with its bytes; raise MANIFEST_UNKNOWN."""
     key, found = _find(content, repository, reference)
     digest = reference if isinstance(reference, Digest) else _digest_of(found.head)
-    if not digest.matches(found.content):
+    bytes_ = original(found)
+    if not digest.matches(bytes_):
         raise RegistryError(ErrorCode.UNKNOWN, f"the stored manifest {digest} is damaged: push it again")
-    return StoredManifest(digest, found.head.content_type, found.head.size, key, found.content)
+    return StoredManifest(digest, found.head.content_type, len(bytes_), key, bytes_, is_retired(found.head))
 
 
 def head(content: Content, repository: Repository, reference: Tag | Digest) -> StoredManifest:
     """Return what is known of the manifest under a reference, without its bytes; raise MANIFEST_UNKNOWN."""
     key = _key(repository, reference)
-    found = condemned.live(content.objects.head(key))
+    found = readable(content.objects.head(key))
     if found is None:
         named = _through_tags(content, repository, reference) if isinstance(reference, Digest) else None
         if named is None:
@@ -81,7 +86,7 @@ def _find(content: Content, repository: Repository, reference: Tag | Digest) -> 
     """Return the object under a reference and its key, not yet verified; raise MANIFEST_UNKNOWN."""
     key = _key(repository, reference)
     found = content.objects.get(key)
-    if found is not None and condemned.live(found.head):
+    if found is not None and readable(found.head):
         return key, found
     named = _through_tags(content, repository, reference) if isinstance(reference, Digest) else None
     if named is None:
@@ -90,7 +95,7 @@ def _find(content: Content, repository: Repository, reference: Tag | Digest) -> 
 
 
 def stored(content: Content, repository: Repository) -> Iterator[Digest]:
-    """Yield the digests of the manifests that are there by themselves; asks for each of them."""
+    """Yield the digests of the manifests of which `is_stored` holds; asks for each of them."""
     prefix, after = layout.manifests(repository), ""
     while True:
         page = content.objects.list(prefix, after=after)
@@ -102,8 +107,19 @@ def stored(content: Content, repository: Repository) -> Iterator[Digest]:
 
 
 def is_stored(content: Content, repository: Repository, digest: Digest) -> bool:
-    """Tell whether a manifest is there by itself, and not only through a tag."""
-    return condemned.live(content.objects.head(layout.manifest(repository, digest))) is not None
+    """Tell whether a manifest is there by itself, not condemned, and not only through a tag."""
+    return is_live(content.objects.head(layout.manifest(repository, digest)))
+
+
+def is_tagged(content: Content, repository: Repository, digest: Digest) -> bool:
+    """Tell whether a tag names a manifest."""
+    keys = (layout.tag(repository, tag) for tag in tags_naming(content, repository, digest))
+    while some := tuple(islice(keys, _ASKED_TOGETHER)):
+        if any(
+            head is not None and _digest_of(head) == digest for head in content.together(content.objects.head, some)
+        ):
+            return True
+    return False
 
 
 def _key(repository: Repository, reference: Tag | Digest) -> str:
@@ -113,14 +129,14 @@ def _key(repository: Repository, reference: Tag | Digest) -> str:
 
 
 def _through_tags(content: Content, repository: Repository, digest: Digest) -> tuple[str, Object] | None:
-    for tag in _tags_naming(content, repository, digest):
+    for tag in tags_naming(content, repository, digest):
         found = content.objects.get(layout.tag(repository, tag))
         if found is not None and _digest_of(found.head) == digest:
             return layout.tag(repository, tag), found
     return None
 
 
-def _tags_naming(content: Content, repository: Repository, digest: Digest) -> Iterable[Tag]:
+def tags_naming(content: Content, repository: Repository, digest: Digest) -> Iterable[Tag]:
     """Yield the tags that name, or once named, a manifest."""
     prefix = layout.tagged(repository, digest)
     after = ""
@@ -160,22 +176,18 @@ def put(  # noqa: PLR0913 - what a push is made of
 
     Round trips: what it refers to is checked side by side; then manifest, tag hints and catalog entry side by
     side (none of them shows before the tag); then the referrer's entry; then the tags; then, if there are any, a look
-    at the manifest, and `beside` it what is to be told once the tags are there.
+    at the manifest, and `beside` it what is to be told once the tags are there. What was checked is there for a while
+    (`store.blobs`): a push that took longer begins anew, UNAVAILABLE.
     """
     names = tuple(dict.fromkeys(tags))
     check_free(content, repository, [tag for tag in names if tag in fixed])
+    begun = content.now()
     listed = _check_references(content, repository, manifest)
-    writes = [
-        partial(
-            content.objects.put,
-            layout.manifest(repository, digest),
-            manifest.content,
-            content_type=manifest.media_type,
-        ),
-        *(partial(content.objects.put, layout.tagged(repository, digest) + tag.name, b"") for tag in names),
-    ]
+    writes = _unseen(content, repository, manifest, digest, names)
     if not listed:
         writes.append(partial(content.objects.put, layout.catalog(repository), b""))
+    if content.now() - begun > content.grace / 4:
+        raise RegistryError(ErrorCode.UNAVAILABLE, headers={"Retry-After": "1"})
     content.together(lambda write: write(), writes)
     _put_referrer(content, repository, manifest, digest)
     content.together(lambda tag: _put_tag(content, repository, manifest, digest, tag, once=tag in fixed), names)
@@ -183,6 +195,18 @@ def put(  # noqa: PLR0913 - what a push is made of
     beside()
     if looking and not looking.result():
         _confirm(content, repository, manifest, digest)
+
+
+def _unseen(
+    content: Content, repository: Repository, manifest: Manifest, digest: Digest, names: Iterable[Tag]
+) -> list[Callable[[], object]]:
+    """Return the writes of which nobody sees anything before the tag."""
+    key, kind = layout.manifest(repository, digest), manifest.media_type
+    hints = (layout.tagged(repository, digest) + tag.name for tag in names)
+    return [
+        partial(content.objects.put, key, manifest.content, content_type=kind),
+        *(partial(content.objects.put, hint, b"") for hint in hints),
+    ]
 
 
 def _put_referrer(content: Content, repository: Repository, manifest: Manifest, digest: Digest) -> None:
@@ -195,11 +219,7 @@ def _put_referrer(content: Content, repository: Repository, manifest: Manifest, 
 def _confirm(content: Content, repository: Repository, manifest: Manifest, digest: Digest) -> None:
     """Bring back a manifest that somebody condemned, or removed, since it was written, while a tag names it."""
     key = layout.manifest(repository, digest)
-
-    def named() -> bool:
-        return _through_tags(content, repository, digest) is not None
-
-    if condemned.restore(content, key, manifest.content, manifest.media_type, named):
+    if restore(content, key, manifest.content, manifest.media_type, lambda _: is_tagged(content, repository, digest)):
         _put_referrer(content, repository, manifest, digest)
 
 
@@ -248,12 +268,11 @@ def _check_references(content: Content, repository: Repository, manifest: Manife
     """Raise MANIFEST_BLOB_UNKNOWN where content is missing; tell whether the catalog lists the repository."""
     blobs = {blob.digest: blob for blob in manifest.blobs if not blob.held_elsewhere}
     children = {child.digest for child in manifest.manifests}
-    keys = [layout.link(repository, digest) for digest in blobs]
-    keys += [layout.manifest(repository, digest) for digest in children]
-    *found, listed = content.together(content.objects.head, [*keys, layout.catalog(repository)])
-    missing = [
-        digest for digest, head in zip([*blobs, *children], found, strict=True) if condemned.live(head) is None
-    ]
+    checks: list[Callable[[], object]] = [partial(promise, content, repository, digest) for digest in blobs]
+    checks += [partial(_child, content, repository, digest) for digest in children]
+    checks.append(partial(content.objects.head, layout.catalog(repository)))
+    *found, listed = content.together(lambda check: check(), checks)
+    missing = [digest for digest, there in zip([*blobs, *children], found, strict=True) if not there]
     if children:
         # A child whose manifest object went in a race may still be named by a tag.
         missing = [digest for digest in missing if _through_tags(content, repository, digest) is None]
@@ -267,6 +286,18 @@ def _check_references(content: Content, repository: Repository, manifest: Manife
     return listed is not None
 
 
+def _child(content: Content, repository: Repository, digest: Digest) -> bool:
+    """Tell whether a child of an index is there; one that was retired is in use again."""
+    key = layout.manifest(repository, digest)
+    head = content.objects.head(key)
+    if not is_retired(head):
+        return is_live(head)
+    found = content.objects.get(key)
+    if found is not None:
+        restore(content, key, original(found), found.head.content_type, is_retired)
+    return found is not None and readable(found.head) is not None
+
+
 def delete_tag(content: Content, repository: Repository, tag: Tag) -> None:
     """Delete a tag and nothing else; raise MANIFEST_UNKNOWN."""
     if content.objects.head(layout.tag(repository, tag)) is None:
@@ -276,7 +307,7 @@ def delete_tag(content: Content, repository: Repository, tag: Tag) -> None:
 
 def check_not_fixed(content: Content, repository: Repository, digest: Digest, fixed: IsFixed) -> None:
     """Raise DENIED (412) where a tag that is fixed names a manifest."""
-    _check_none_names(content, repository, digest, filter(fixed, _tags_naming(content, repository, digest)))
+    _check_none_names(content, repository, digest, filter(fixed, tags_naming(content, repository, digest)))
 
 
 def _check_none_names(content: Content, repository: Repository, digest: Digest, tags: Iterable[Tag]) -> None:
@@ -288,26 +319,48 @@ def _check_none_names(content: Content, repository: Repository, digest: Digest, 
             raise refusal_for(tag, message)
 
 
-def delete(content: Content, repository: Repository, digest: Digest, fixed: IsFixed | None = None) -> None:
-    """Delete a manifest and every tag that names it; raise MANIFEST_UNKNOWN, or DENIED (412) where one is fixed."""
+def delete(
+    content: Content,
+    repository: Repository,
+    digest: Digest,
+    fixed: IsFixed | None = None,
+    why: Doom = Doom.DELETED,
+) -> None:
+    """Delete a manifest and every tag that names it; raise MANIFEST_UNKNOWN, or DENIED (412) where one is fixed.
+
+    One that is to be `RETIRED` is in no list from now on; the collector deletes it after the grace period, unless an
+    index names it by then or it was pushed again. So a job deletes: nothing that refers to it meanwhile breaks.
+    """
     where, found = _find(content, repository, digest)
     key = layout.manifest(repository, digest)
-    named = tuple(_tags_naming(content, repository, digest))
+    named = tuple(tags_naming(content, repository, digest))
     held = frozenset(filter(fixed, named)) if fixed else frozenset()
     _check_none_names(content, repository, digest, held)
-    # What is damaged has an entity tag that its tags have not, or some other tag has.
-    whole = digest.matches(found.content)
-    etag = found.head.etag if whole else ""
+    # What is damaged can be deleted as well; its entity tag is not that of its tags.
+    whole = digest.matches(original(found))
+    etag = found.head.etag if whole and is_live(found.head) else ""
     free = [tag for tag in named if tag not in held]
     content.together(partial(_untag, content, repository, digest, etag), free)
-    # What is damaged can be deleted as well.
-    manifest = oci.parse(found.content, found.head.content_type) if whole else None
+    manifest = oci.parse(original(found), found.head.content_type) if whole else None
     if manifest and manifest.subject:
         content.objects.delete(layout.referrer(repository, manifest.subject.digest, digest))
-    seen = found.head.etag if where == key else ""
-    condemned.condemn(content, key, found.content, found.head.content_type, seen)
-    if manifest and _through_tags(content, repository, digest):
+    condemn(content, key, found, found.head.etag if where == key else "", why)
+    if manifest and is_tagged(content, repository, digest):
         _confirm(content, repository, manifest, digest)
+
+
+def retire_untagged(content: Content, repository: Repository, digest: Digest) -> bool:
+    """Retire a manifest that no tag names and that has no subject; tell whether it is retired now."""
+    key = layout.manifest(repository, digest)
+    found = content.objects.get(key)
+    if found is None or not is_live(found.head) or is_tagged(content, repository, digest):
+        return False
+    condemn(content, key, found, found.head.etag, Doom.RETIRED)
+    # The pusher of a tag may have looked at the manifest before it was condemned.
+    if is_tagged(content, repository, digest):
+        restore(content, key, found.content, found.head.content_type, is_retired)
+        return False
+    return True
 
 
 def _untag(content: Content, repository: Repository, digest: Digest, etag: str, tag: Tag) -> None:
@@ -329,54 +382,3 @@ def _dropped(content: Content, key: str, etag: str) -> bool:
     except ConditionFailedError:
         return False
     return True
-
-
-def tags(content: Content, repository: Repository, request: PageRequest) -> Page[str]:
-    """Return a page of the repository's tags in byte order; raise NAME_UNKNOWN."""
-    page = _names(content, layout.tags(repository), request)
-    if not page.entries and content.objects.head(layout.catalog(repository)) is None:
-        raise RegistryError(ErrorCode.NAME_UNKNOWN, detail={"name": repository.name})
-    return page
-
-
-def catalog(content: Content, request: PageRequest) -> Page[str]:
-    """Return a page of the names of all repositories."""
-    after = request.last.replace("/", "!")
-    page = _names(content, layout.CATALOG, PageRequest(request.size, after))
-    return Page(tuple(layout.catalog_name(key) for key in page.entries), page.more)
-
-
-def _names(content: Content, prefix: str, request: PageRequest) -> Page[str]:
-    if request.size == 0:
-        return Page((), more=False)
-    after = prefix + request.last if request.last else ""
-    page = content.objects.list(prefix, after=after, limit=request.size)
-    return Page(tuple(entry.key.removeprefix(prefix) for entry in page.entries), page.more)
-
-
-@dataclass(frozen=True, slots=True)
-class Referrers:
-    """A page of descriptors that refer to a manifest, and where the next one begins ("" at the end)."""
-
-    descriptors: tuple[dict[str, object], ...]
-    next: str
-
-
-def referrers(content: Content, repository: Repository, subject: Digest, artifact_type: str, last: str) -> Referrers:
-    """Return the manifests whose subject is `subject`, of one artifact type where it is not "" (end-12)."""
-    prefix = layout.referrers(repository, subject)
-    page = content.objects.list(prefix, after=prefix + last if last else "", limit=LARGEST)
-    keys: list[str] = []
-    room = _PAGE_BYTES
-    for entry in page.entries:
-        room -= entry.size
-        if keys and room < 0:
-            break
-        keys.append(entry.key)
-    more = page.more or len(keys) < len(page.entries)
-    found = content.together(content.objects.get, keys)
-    descriptors = (orjson.loads(descriptor.content) for descriptor in found if descriptor)
-    return Referrers(
-        tuple(d for d in descriptors if not artifact_type or d.get("artifactType") == artifact_type),
-        next=keys[-1].removeprefix(prefix) if more else "",
-    )

@@ -79,6 +79,7 @@ class Entry(NamedTuple):
     key: str
     size: int
     modified: datetime
+    etag: str = ""
 
 
 class Version(NamedTuple):
@@ -298,7 +299,7 @@ class S3Objects:
         """Return up to `limit` (at most 1000) objects below `prefix` whose keys follow `after`."""
         with _s3_errors("ListObjectsV2"):
             answer = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix, StartAfter=after, MaxKeys=limit)
-        entries = tuple(Entry(o["Key"], o["Size"], o["LastModified"]) for o in answer.get("Contents", ()))
+        entries = tuple(Entry(o["Key"], o["Size"], o["LastModified"], o["ETag"]) for o in answer.get("Contents", ()))
         return Page(entries, answer.get("IsTruncated", False))
 
     def begin(self, key: str) -> str:

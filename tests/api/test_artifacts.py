@@ -170,7 +170,7 @@ def test_what_a_delete_leaves_is_what_reindex_would_leave(registry: Registry, pa
     assert registry.api("DELETE", path).status == 200
 
     objects = registry.client.objects
-    left = [key for key in objects.keys("repositories/library/app/") if condemned.live(objects.head(key))]
+    left = [key for key in objects.keys("repositories/library/app/") if condemned.is_live(objects.head(key))]
     assert [key for key in left if "_blobs" not in key and "_tagged" not in key] == []
     assert registry.get("/projects/library/artifacts")[0]["digest"] == kept
     assert unchanged_by_reindex(registry) == [kept]

@@ -19,7 +19,7 @@ from chalicelib.oci.names import Repository, Tag
 from chalicelib.oci.pages import Page, PageRequest
 from chalicelib.policy.jobs import Trigger
 from chalicelib.services import Services
-from chalicelib.store import blobs, layout, manifests
+from chalicelib.store import blobs, layout, listings, manifests
 from chalicelib.store.directory import projects
 from chalicelib.store.index import descriptions
 from chalicelib.store.table import Change, Delete, Key, Record, Slice, Table, every
@@ -285,7 +285,7 @@ class World:
         content, home = self.client.services.content, Repository(repository)
         if content.objects.head(layout.catalog(home)) is None:
             return set(manifests.stored(content, home))
-        names = manifests.tags(content, home, PageRequest()).entries
+        names = listings.tags(content, home, PageRequest()).entries
         return set(manifests.stored(content, home)) | {
             manifests.head(content, home, Tag(name)).digest for name in names
         }

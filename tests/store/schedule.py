@@ -9,7 +9,8 @@ import queue
 import random
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Generic, NamedTuple, TypeVar
 
@@ -91,7 +92,18 @@ def every_order(run: Callable[[Choose], None]) -> int:
     Of orders that differ only in which of two independent requests came first, one is run: no store, and no client,
     could tell them apart (sleep sets, as model checkers keep them).
     """
-    walk = _Walk()
+    return _walk(run, _Walk(_Node))
+
+
+def every_order_with(switches: int, run: Callable[[Choose], None]) -> int:
+    """Call `run` for every order in which an action that could go on gives way to another at most so many times.
+
+    For long races: of those that are known from other systems nearly all show with two switches.
+    """
+    return _walk(run, _Walk(partial(_Bounded, switches)))
+
+
+def _walk(run: Callable[[Choose], None], walk: "_Walk") -> int:
     runs = 0
     while True:
         walk.begin()
@@ -153,14 +165,18 @@ class _Node:
     """A choice: what waited, what is asleep since an equal order was run, and what was chosen so far."""
 
     waiting: tuple[Waiting, ...]
-    asleep: frozenset[int]
-    chosen: list[int]
+    asleep: frozenset[int] = frozenset()
+    chosen: list[int] = field(default_factory=list)
 
     def next(self) -> int | None:
         """Return the number of the next action to choose, or None after the last."""
         return next((w.number for w in self.waiting if w.number not in self.asleep | set(self.chosen)), None)
 
-    def asleep_below(self) -> frozenset[int]:
+    def below(self, waiting: tuple[Waiting, ...]) -> "_Node":
+        """Return the choice that follows the last choice here."""
+        return _Node(waiting, self._asleep_below())
+
+    def _asleep_below(self) -> frozenset[int]:
         """Return what is asleep after the last choice: what could as well have been done before it."""
         requests = {waiting.number: waiting for waiting in self.waiting}
         now = requests[self.chosen[-1]]
@@ -168,11 +184,36 @@ class _Node:
         return frozenset(number for number in before if _independent(requests[number], now))
 
 
+@dataclass
+class _Bounded:
+    """A choice: what waited, who went on last, how often anybody may still give way, and what was chosen so far."""
+
+    switches: int
+    waiting: tuple[Waiting, ...]
+    last: int | None = None
+    chosen: list[int] = field(default_factory=list)
+
+    def next(self) -> int | None:
+        """Return the number of the next action to choose, or None after the last: first who went on last."""
+        numbers = [waiting.number for waiting in self.waiting]
+        if self.last in numbers:
+            numbers.remove(self.last)
+            numbers = [self.last, *(numbers if self.switches else ())]
+        return next((number for number in numbers if number not in self.chosen), None)
+
+    def below(self, waiting: tuple[Waiting, ...]) -> "_Bounded":
+        """Return the choice that follows the last choice here."""
+        now = self.chosen[-1]
+        gave_way = self.last is not None and now != self.last and self.last in {each.number for each in self.waiting}
+        return _Bounded(self.switches - gave_way, waiting, now)
+
+
 class _Walk:
     """A walk through the tree of choices, one way at a time."""
 
-    def __init__(self) -> None:
-        self._nodes: list[_Node] = []
+    def __init__(self, begin: Callable[[tuple[Waiting, ...]], "_Node | _Bounded"]) -> None:
+        self._begin = begin
+        self._nodes: list[_Node | _Bounded] = []
         self._depth = 0
         # Whether the way is unlike all before. One that turns out not to be is gone to its end, since it has begun.
         self.new = True
@@ -186,8 +227,8 @@ class _Walk:
         if not self.new:
             return 0
         if self._depth == len(self._nodes):
-            asleep = self._nodes[-1].asleep_below() if self._nodes else frozenset()
-            node = _Node(tuple(waiting), asleep, [])
+            make = self._nodes[-1].below if self._nodes else self._begin
+            node = make(tuple(waiting))
             first = node.next()
             if first is None:
                 self.new = False

@@ -14,7 +14,7 @@ from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Tag
 from chalicelib.oci.pages import PageRequest
-from chalicelib.store import cascade, condemned, layout, manifests
+from chalicelib.store import cascade, condemned, layout, listings, manifests
 from chalicelib.store.index import artifacts, events, labels, repositories
 from chalicelib.store.table import Key, Put, Slice
 from tests.store.faults import Fault, Kind, every_fault
@@ -75,10 +75,10 @@ class Fleet(World):
 
     def there(self) -> set[str]:
         heads = {name: self.objects.head(layout.manifest(HOME, self.digest(name))) for name in self.named}
-        return {name for name, head in heads.items() if condemned.live(head)}
+        return {name for name, head in heads.items() if condemned.is_live(head)}
 
     def tags(self) -> set[str]:
-        return set(manifests.tags(self.index.content, HOME, PageRequest()).entries)
+        return set(listings.tags(self.index.content, HOME, PageRequest()).entries)
 
     def check(self) -> None:
         """S3 and the index are one, and nothing of what is gone is left but hints."""

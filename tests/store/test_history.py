@@ -13,7 +13,7 @@ from chalicelib.oci import manifests as oci
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository, Tag
-from chalicelib.store import blobs, history, layout, manifests
+from chalicelib.store import blobs, history, layout, manifests, referrers
 from chalicelib.store.blobs import Blob
 from chalicelib.store.content import Content
 from chalicelib.store.history import Reach, TagState, undo
@@ -356,9 +356,9 @@ def test_a_manifest_that_was_deleted_comes_back_with_its_referrer_and_its_tag(re
 
     registry.undo()
 
-    referrers = manifests.referrers(registry.content, REPOSITORY, ONE.digest, "", "")
+    found = referrers.referrers(registry.content, REPOSITORY, ONE.digest, "", "")
     assert registry.pull() == registry.pull(signature.digest) == signature.content
-    assert [each["digest"] for each in referrers.descriptors] == [str(signature.digest)]
+    assert [each["digest"] for each in found.descriptors] == [str(signature.digest)]
 
 
 def test_a_manifest_whose_blob_is_gone_does_not_come_back(registry: Registry) -> None:

@@ -36,7 +36,7 @@ from chalicelib.policy import rbac
 from chalicelib.policy.audit import Event
 from chalicelib.policy.grants import Kind
 from chalicelib.policy.rbac import Permission, Role
-from chalicelib.store import manifests, remains
+from chalicelib.store import listings, remains
 from chalicelib.store.directory import audit, configuration, members, projects, retention, users
 from chalicelib.store.directory.members import Who
 from chalicelib.store.directory.projects import NewProject, Project, Reservation
@@ -222,7 +222,7 @@ def _maker(call: HarborCall) -> str:
 
 def _is_in_catalog(call: HarborCall, name: str) -> bool:
     """Tell whether the bucket lists repositories below a project's name."""
-    page = manifests.catalog(call.services.content, PageRequest(1, f"{name}/"))
+    page = listings.catalog(call.services.content, PageRequest(1, f"{name}/"))
     return any(entry.startswith(f"{name}/") for entry in page.entries)
 
 

@@ -40,10 +40,10 @@ class Description:
 
 
 def read(content: Content, repository: Repository, digest: Digest) -> Manifest | None:
-    """Return the manifest that the repository has, or None where it has none, or a damaged one."""
+    """Return the manifest that the repository has, or None where it has none, a damaged or a retired one."""
     try:
         stored = manifests.get(content, repository, digest)
-        return oci.parse(stored.content, stored.media_type)
+        return None if stored.retired else oci.parse(stored.content, stored.media_type)
     except RegistryError as error:
         if error.code is ErrorCode.UNAVAILABLE:
             raise

@@ -165,7 +165,9 @@ def in_s3(index: Index, home: RepositoryRecord, digest: Digest) -> bool:
 
 
 def named(index: Index, repository: Repository, reference: Tag | Digest) -> str:
-    """Return the digest that S3 has under a reference, or ""."""
+    """Return the digest that S3 has under a reference, or ""; what was retired can be pulled, and is not listed."""
+    if isinstance(reference, Digest) and not manifests.is_stored(index.content, repository, reference):
+        return str(reference) if manifests.is_tagged(index.content, repository, reference) else ""
     try:
         return str(manifests.head(index.content, repository, reference).digest)
     except RegistryError as error:

@@ -17,7 +17,7 @@ from chalicelib.oci import manifests as oci
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.oci.pages import PageRequest
-from chalicelib.store import blobs, layout, manifests
+from chalicelib.store import blobs, layout, listings, manifests
 from chalicelib.store.blobs import Blob
 from chalicelib.store.content import Content
 from chalicelib.store.index import Index, artifacts, attributes, descriptions, events, kinds, repositories
@@ -175,7 +175,7 @@ class World:
     def expected(self, repository: Repository = HOME) -> Shown:
         """Return what the index should show, from S3 alone."""
         content = self.index.content
-        names = manifests.tags(content, repository, PageRequest()).entries
+        names = listings.tags(content, repository, PageRequest()).entries
         tags = {name: str(manifests.head(content, repository, Tag(name)).digest) for name in names}
         stored = set(map(str, manifests.stored(content, repository))) | set(tags.values())
         known = {digest: self._described(repository, digest, tags) for digest in sorted(stored)}
