@@ -431,6 +431,20 @@ def test_holders_in_a_repository_that_is_gone_are_dropped(older: World) -> None:
     older.check()
 
 
+def test_manifests_that_went_untold_are_freed(older: World) -> None:
+    quota_reconcile.step(older.sound, task(older.sound, {}))
+    for content in DOCUMENTS[2:]:
+        digest = Digest.of(orjson.dumps(content))
+        manifests.delete(older.sound.content, Repository("library/a"), digest)
+        manifests.delete(older.sound.content, Repository("library/b"), digest)
+    before = older.used("library")
+
+    assert older.reconcile() == 2 * len(DOCUMENTS[2:])
+
+    assert older.used("library") < before
+    older.check()
+
+
 def test_an_upload_under_way_is_left_alone(older: World) -> None:
     digest = Digest.of(b"new")
     settling.uploaded(older.sound.index, older.project("library").id, Repository("library/a"), digest, 3)

@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import pytest
@@ -33,6 +34,7 @@ from tests.engines import Engine
 from tests.engines.dynamodb_local import dynamodb_local
 from tests.engines.engine import client
 from tests.memory import Clock
+from tests.store.index.tables import InterruptedTable
 from tests.store.index.world import World, digest_of, image, parsed
 
 AT_ONCE = 200
@@ -187,3 +189,19 @@ def test_pushes_and_deletes_of_one_blob_at_once_end_with_nothing_counted(registr
     assert at_once(push_and_delete, 12) == 0
 
     assert registry.used() == 0
+
+
+@pytest.mark.parametrize("at", range(1, 7))
+def test_the_room_of_one_push_is_never_another_s(at: int) -> None:
+    made, accepted = Registry(SqliteTable(":memory:", time.time)), list[bytes]()
+
+    def push(account: Account, name: bytes) -> None:
+        with suppress(RegistryError):
+            charging.blob(account, Repository("library/app"), Digest.of(name), SIZE)
+            accepted.append(name)
+
+    beside = InterruptedTable(made.table, {at: lambda: push(made.account(SIZE), b"another")})
+    push(replace(made.account(SIZE), index=made.world.over(beside)), b"one")
+
+    assert len(accepted) <= 1
+    assert made.used() == len(accepted) * SIZE

@@ -210,3 +210,28 @@ def test_a_new_blob_takes_one_call_and_a_new_image_two_and_one_after_it(world: W
     table.calls.clear()
     settling.kept(index, pushed)
     assert table.calls == {"commit": 1}
+
+
+def test_a_push_whose_records_a_delete_took_away_brings_them_back(world: World) -> None:
+    pushed = push(world, image("a"))
+    settling.take(world.index, pushed)
+    delete(world, pushed)
+    assert used(world) == 0
+
+    world.store(image("a"))
+    settling.kept(world.index, pushed)
+
+    assert used(world) == size(image("a"))
+
+
+def test_a_push_that_a_delete_overtook_leaves_nothing_counted(world: World) -> None:
+    document = image("a")
+    pushed = Pushed(PROJECT, HOME, digest_of(document), parsed(document))
+    settling.take(world.index, pushed)
+    world.push(document)
+    delete(world, pushed)
+    settling.uploaded(world.index, PROJECT, HOME, Digest.parse(document["config"]["digest"]), 60)
+
+    settling.kept(world.index, pushed)
+
+    assert used(world) == 0
