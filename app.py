@@ -7,7 +7,7 @@ from functools import cache
 from time import perf_counter
 from typing import Any
 
-from chalice.app import AuthRequest, Chalice, CloudWatchEvent, Rate, Response
+from chalice.app import AuthRequest, Chalice, CloudWatchEvent, Rate, Response, SQSEvent
 
 from chalicelib.api import authorizer, telemetry
 from chalicelib.api.dispatch import dispatch
@@ -75,20 +75,34 @@ def service() -> Response:
     return _answer()
 
 
+def _has_time(event: Any) -> bool:
+    """Tell whether this call has time for another step."""
+    return bool(event.context.get_remaining_time_in_millis() > LAST_STEP_MILLISECONDS)
+
+
 @app.schedule(Rate(1, unit=Rate.DAYS))
 def repair_index(event: Any) -> None:
     """Make the artifact index agree with the bucket, as far as the time goes; tomorrow it goes on from there."""
     from chalicelib.jobs import reindex  # noqa: PLC0415 - a pull would wait for its import
 
-    reindex.go_on(services(), lambda: event.context.get_remaining_time_in_millis() > LAST_STEP_MILLISECONDS)
+    reindex.go_on(services(), lambda: _has_time(event))
 
 
-@app.schedule(Rate(1, unit=Rate.HOURS))
-def drop_abandoned_uploads(event: CloudWatchEvent) -> None:  # noqa: ARG001 - the hour is all it says
-    """Drop uploads that nobody went on with."""
-    from chalicelib.jobs import abandoned_uploads  # noqa: PLC0415 - as above
+@app.on_sqs_message(queue="roadstead-jobs", batch_size=1, maximum_concurrency=10)
+def do_jobs(event: SQSEvent) -> None:
+    """Do the task that a message names, as far as the time goes."""
+    from chalicelib.jobs import engine  # noqa: PLC0415 - as above
 
-    abandoned_uploads.run(services())
+    for message in event:
+        engine.work(services(), int(message.body), lambda: _has_time(event))
+
+
+@app.schedule(Rate(1, unit=Rate.MINUTES))
+def wake_jobs(event: CloudWatchEvent) -> None:  # noqa: ARG001 - the minute is all it says
+    """Begin what is scheduled, and have what is due looked at."""
+    from chalicelib.jobs import engine  # noqa: PLC0415 - as above
+
+    engine.wake(services())
 
 
 @app.lambda_function()

@@ -14,6 +14,7 @@ from types import MappingProxyType
 VARIABLES: Mapping[str, str] = MappingProxyType({
     "ROADSTEAD_BUCKET":             "the bucket of all content",
     "ROADSTEAD_TABLE":              "the DynamoDB table of projects and rights, or file:PATH",
+    "ROADSTEAD_QUEUE":              "the SQS queue of jobs, which AWS Lambda then does; else the server does them",
     "ROADSTEAD_ADMIN_PASSWORD":     "password of the user admin; else one is made and kept in the data folder",
     "ROADSTEAD_SIGNING_KEY":        "keys that sign tokens, 64 hexadecimal digits each, with commas between",
     "ROADSTEAD_S3_PUBLIC_ENDPOINT": "where clients reach S3, if not where the server does",
@@ -23,6 +24,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType({
     "AWS_REGION":                   "region of bucket and table",
     "AWS_ENDPOINT_URL_S3":          "an S3 service other than AWS",
     "AWS_ENDPOINT_URL_DYNAMODB":    "a DynamoDB service other than AWS",
+    "AWS_ENDPOINT_URL_SQS":         "an SQS service other than AWS",
     "AWS_ENDPOINT_URL_SSM":         "an SSM service other than AWS",
 })
 # fmt: on
@@ -44,6 +46,7 @@ class Settings:
 
     bucket: str = "roadstead"
     table: str = "roadstead"
+    queue: str = ""
     region: str = "us-east-1"
     admin_password: str = field(default="", repr=False)
     signing_key: bytes = field(default=b"", repr=False)
@@ -52,6 +55,7 @@ class Settings:
     s3_endpoint: str = ""
     s3_public_endpoint: str = ""
     dynamodb_endpoint: str = ""
+    sqs_endpoint: str = ""
     access_key: str = ""
     secret_key: str = field(default="", repr=False)
     session_token: str = field(default="", repr=False)
@@ -75,6 +79,7 @@ class Settings:
         return cls(
             bucket=get("ROADSTEAD_BUCKET", "roadstead"),
             table=get("ROADSTEAD_TABLE", "roadstead"),
+            queue=get("ROADSTEAD_QUEUE", ""),
             region=get("AWS_REGION") or get("AWS_DEFAULT_REGION") or "us-east-1",
             admin_password=get(_ADMIN_PASSWORD, ""),
             signing_key=key,
@@ -82,6 +87,7 @@ class Settings:
             s3_endpoint=(get("AWS_ENDPOINT_URL_S3") or get("AWS_ENDPOINT_URL") or "").rstrip("/"),
             s3_public_endpoint=get("ROADSTEAD_S3_PUBLIC_ENDPOINT", ""),
             dynamodb_endpoint=(get("AWS_ENDPOINT_URL_DYNAMODB") or get("AWS_ENDPOINT_URL") or "").rstrip("/"),
+            sqs_endpoint=(get("AWS_ENDPOINT_URL_SQS") or get("AWS_ENDPOINT_URL") or "").rstrip("/"),
             access_key=get("AWS_ACCESS_KEY_ID", ""),
             secret_key=get("AWS_SECRET_ACCESS_KEY", ""),
             session_token=get("AWS_SESSION_TOKEN", ""),

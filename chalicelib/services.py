@@ -5,7 +5,7 @@ Nothing is connected here: clients are made at the first request that needs them
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from threading import Lock
@@ -21,6 +21,7 @@ from chalicelib.store.index import Index
 from chalicelib.store.meters import Remembered, RequestMeter
 from chalicelib.store.objects import ObjectStore, S3Objects
 from chalicelib.store.pulls import PullCounter
+from chalicelib.store.queue import MemoryQueue, Queue
 from chalicelib.store.signing import Credentials, Presigner
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def build(settings: Settings) -> Services:
     inner = _presigner(settings, settings.s3_endpoint, credentials)
     objects = S3Objects(settings.bucket, settings.region, settings.s3_endpoint, fixed, inner)
     table = cast("Table", _Later(lambda: _table(settings, fixed)))
-    return assemble(settings, objects, locator(settings, credentials), table)
+    services = assemble(settings, objects, locator(settings, credentials), table)
+    return replace(services, directory=replace(services.directory, queue=_queue(settings, fixed)))
 
 
 def complete(settings: Settings) -> Settings:
@@ -138,6 +140,14 @@ def _table(settings: Settings, fixed: Credentials | None) -> "Table":
     from chalicelib.store.dynamodb import DynamoTable  # noqa: PLC0415
 
     return DynamoTable(settings.table, settings.region, settings.dynamodb_endpoint, fixed)
+
+
+def _queue(settings: Settings, fixed: Credentials | None) -> Queue:
+    if not settings.queue:
+        return MemoryQueue()
+    from chalicelib.store.sqs import SqsQueue  # noqa: PLC0415 - as above
+
+    return SqsQueue(settings.queue, settings.region, settings.sqs_endpoint, fixed)
 
 
 def locator(settings: Settings, credentials: Callable[[], Credentials]) -> Locate:

@@ -33,6 +33,8 @@ FRAGMENTS = Path(__file__).parent / "templates"
 # A stack of its own for another region; every other fragment is part of the one stack.
 APART = ("replica",)
 CODE = "deployment.zip"
+# What app.py and `.chalice/` call the queue of jobs.
+JOBS_QUEUE = "roadstead-jobs"
 # The parameters by which the API's own answers differ.
 _SENDING = ("DomainName", "Front")
 NO_VALUES: Mapping[str, str] = MappingProxyType({})
@@ -61,13 +63,19 @@ _NAMES: tuple[tuple[str, Callable[[re.Match[str]], object]], ...] = (
     (r"arn:aws:ssm:\*:\*:parameter/roadstead/(.*)",
      lambda found: {"Fn::Sub": "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${SecretsPath}/"
                                + found[1]}),
+    (rf"arn:aws:sqs:\*:\*:{JOBS_QUEUE}",
+     lambda _: {"Fn::GetAtt": ["JobsQueue", "Arn"]}),
     (r"ssm:/roadstead/(.*)",
      lambda found: {"Fn::Sub": "ssm:${SecretsPath}/" + found[1]}),
 )
 # fmt: on
 _OWN_LOGS = re.compile(r"arn:aws:logs:.*:log-group:/aws/lambda/roadstead-\*:\*")
 _CODE_FILE = re.compile(r"@(cloudfront/[a-z-]+\.js)")
-_BY_VARIABLE: Mapping[str, Json] = {"ROADSTEAD_BUCKET": {"Ref": "Bucket"}, "ROADSTEAD_TABLE": {"Ref": "Table"}}
+_BY_VARIABLE: Mapping[str, Json] = {
+    "ROADSTEAD_BUCKET": {"Ref": "Bucket"},
+    "ROADSTEAD_TABLE": {"Ref": "Table"},
+    "ROADSTEAD_QUEUE": {"Fn::GetAtt": ["JobsQueue", "QueueName"]},
+}
 
 
 def package(folder: Path, values: Mapping[str, str] = NO_VALUES) -> Path:
@@ -169,7 +177,7 @@ def _named(value: Any, logs: str) -> Any:
 
 
 def _function(name: str, sam: Json) -> Json:
-    """Return a function, its log group and its schedule."""
+    """Return a function, its log group, and what calls it: a schedule, or the queue of jobs."""
     logs = _log_group(name)
     kept = ("Runtime", "Handler", "Tags", "Timeout", "MemorySize", "Architectures", "Role")
     properties = {key: sam[key] for key in kept if key in sam}
@@ -177,7 +185,6 @@ def _function(name: str, sam: Json) -> Json:
     properties["Code"] = {"S3Bucket": {"Ref": "CodeBucket"}, "S3Key": {"Ref": "CodeKey"}}
     properties["Environment"] = {"Variables": _environment(sam["Environment"]["Variables"])}
     properties["LoggingConfig"] = {"LogGroup": {"Ref": logs}, "LogFormat": "Text"}
-    scheduled = [each for each in sam.get("Events", {}).values() if each["Type"] == "Schedule"]
     made: Json = {
         name: {"Type": "AWS::Lambda::Function", "Properties": properties},
         logs: {
@@ -188,9 +195,20 @@ def _function(name: str, sam: Json) -> Json:
             },
         },
     }
-    for event in scheduled:
-        made |= _schedule(name, event["Properties"]["Schedule"])
+    for event in sam.get("Events", {}).values():
+        if event["Type"] == "Schedule":
+            made |= _schedule(name, event["Properties"]["Schedule"])
+        elif event["Type"] == "SQS":
+            made |= _feeding(name, event["Properties"])
     return made
+
+
+def _feeding(name: str, source: Json) -> Json:
+    """Return what feeds a function from the queue of jobs."""
+    kept = ("BatchSize", "MaximumBatchingWindowInSeconds", "ScalingConfig")
+    properties = {key: source[key] for key in kept if key in source}
+    queue = {"EventSourceArn": {"Fn::GetAtt": ["JobsQueue", "Arn"]}, "FunctionName": {"Ref": name}}
+    return {f"{name}Feed": {"Type": "AWS::Lambda::EventSourceMapping", "Properties": {**queue, **properties}}}
 
 
 def _environment(variables: Mapping[str, str]) -> Json:

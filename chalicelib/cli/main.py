@@ -53,7 +53,7 @@ _LISTEN = (
         envvar="JOBS",
         default=True,
         show_default=True,
-        help="Drop abandoned uploads and repair the index.",
+        help="Do jobs, follow schedules and repair the index.",
     ),
     click.option("--json", is_flag=True, help="Write access lines as JSON."),
 )

@@ -95,6 +95,7 @@ def _run(directory: Directory, task: Task, more_time: MoreTime) -> TaskRun:
         directory,
         lambda: time.monotonic() - started < STEP_SECONDS and more_time(),
         _Stopping(partial(leases.current, directory, task)),
+        task.fence,
     )
 
 
@@ -123,10 +124,15 @@ def _afterwards(directory: Directory, task: Task) -> None:
         executions.drop_old(directory, task.kind, task.vendor_id)
 
 
+def wake(services: Services) -> None:
+    """Do what is to be done every minute; raise OSError."""
+    schedules.lay(services.directory)
+    tick(services)
+
+
 def tick(services: Services) -> None:
     """Wake workers for what is due and was not done, and begin what is scheduled; raise OSError."""
     directory = services.directory
-    schedules.lay(directory)
     paused, moment = pauses.paused(directory), now(directory)
     for record in islice(every(directory.table, DUE), _WOKEN_TOGETHER):
         if int(record.key.sort.partition(".")[0]) > moment:

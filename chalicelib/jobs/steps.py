@@ -41,7 +41,10 @@ Outcome = Done | Again
 
 @dataclass(frozen=True, slots=True)
 class TaskRun:
-    """A task as its step sees it; `cursor` is what the last step that was saved gave, {} before the first."""
+    """A task as its step sees it; `cursor` is what the last step that was saved gave, {} before the first.
+
+    `fence` grows with each worker that takes the task: whatever a step writes elsewhere may carry it.
+    """
 
     task_id: int
     execution_id: int
@@ -52,6 +55,7 @@ class TaskRun:
     directory: Directory
     more_time: Callable[[], bool]
     stopping: Callable[[], bool]
+    fence: int = 0
 
     @property
     def dry_run(self) -> bool:

@@ -117,6 +117,7 @@ class Row:
 
 
 _ROWS: Mapping[Kind, Row] = {
+    Kind.ABANDONED_UPLOADS: Row(cron="0 0 * * * *"),
     Kind.HISTORY: Row(cron="0 17 4 * * *"),
     Kind.QUOTA: Row(cron="0 41 2 * * *"),
 }

@@ -17,7 +17,7 @@ from aiohttp import ClientSession, ClientTimeout
 
 from chalicelib import services as composition
 from chalicelib.config import THROUGH_THE_SERVER, Settings
-from chalicelib.jobs import abandoned_uploads, engine, forward_audit, pulled, reindex
+from chalicelib.jobs import engine, forward_audit, pulled, reindex
 from chalicelib.server import embedded, http, secrets
 from chalicelib.server.downloads import Downloads
 from chalicelib.server.log import AccessLog
@@ -198,9 +198,8 @@ def _count_pulls(services: Services) -> None:
 
 # Repairing takes long, and the index is seldom wrong: it waits until a start is over.
 _JOBS = (
-    _Job("dropping abandoned uploads", abandoned_uploads.run, first=0, every=3600),
     _Job("repairing the artifact index", reindex.run, first=600, every=24 * 3600),
-    _Job("waking jobs", engine.tick, first=0, every=60),
+    _Job("waking jobs", engine.wake, first=0, every=60),
     _Job("sending the audit log", forward_audit.run, first=5, every=15),
     _Job("counting pulls", _count_pulls, first=0, every=5, always=True),
 )

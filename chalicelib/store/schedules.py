@@ -97,12 +97,26 @@ def set(  # noqa: A001, PLR0913, PLR0917 - what a schedule is
     Raise RegistryError (501) for a kind that is not built.
     """
     executions.check_built(kind)
-    expression, before = crons.parse(cron), get(directory, kind, vendor_id)
-    made = Schedule(
+    before = get(directory, kind, vendor_id)
+    made = _made(directory, before, (kind, vendor_id), (type, cron), parameters, by)
+    directory.table.commit(*_changes(before, made))
+    return made
+
+
+def _made(
+    directory: Directory,
+    before: Schedule | None,
+    whose: tuple[Kind, int],
+    when: tuple[str, str],
+    parameters: Mapping[str, Any],
+    by: str,
+) -> Schedule:
+    expression = crons.parse(when[1])
+    return Schedule(
         id=before.id if before else new_id(directory),
-        kind=kind,
-        vendor_id=vendor_id,
-        type=type,
+        kind=whose[0],
+        vendor_id=whose[1],
+        type=when[0],
         cron=expression,
         parameters=dict(parameters),
         by=by,
@@ -110,8 +124,6 @@ def set(  # noqa: A001, PLR0913, PLR0917 - what a schedule is
         updated=directory.time(),
         due=_following(directory, expression),
     )
-    directory.table.commit(*_changes(before, made))
-    return made
 
 
 def _following(directory: Directory, expression: str) -> int:
@@ -170,8 +182,9 @@ def _move_on(directory: Directory, schedule: Schedule, moved: Schedule) -> None:
 
 
 def lay(directory: Directory) -> None:
-    """Make the schedules that every registry has, where they are missing."""
+    """Make the schedules that every registry has, where they are missing; each is due at once."""
     for kind in BUILT:
         if KINDS[kind].cron and get(directory, kind, NO_VENDOR) is None:
+            made = _made(directory, None, (kind, NO_VENDOR), (CUSTOM, KINDS[kind].cron), {}, "")
             with suppress(RefusedError):
-                set(directory, kind, NO_VENDOR, KINDS[kind].cron, {})
+                directory.table.commit(*_changes(None, replace(made, due=now(directory))))

@@ -15,6 +15,8 @@ import pytest
 from chalicelib.api.lambda_event import to_request
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.manifests import OCI_MANIFEST
+from chalicelib.policy.jobs import Kind, Status
+from chalicelib.store import executions
 from chalicelib.store.dynamodb import dynamo_client, make_table
 from chalicelib.store.signing import Credentials
 from tests.api.asking import basic, make_projects
@@ -223,11 +225,21 @@ def test_a_request_without_accept_and_an_unknown_path_get_registry_answers(app: 
     assert json.loads(body)["errors"][0]["code"] == "UNSUPPORTED"
 
 
-def test_the_hourly_schedule_drops_nothing_that_is_young(app: ModuleType) -> None:
-    _, started, _ = invoke(app, "POST", "/v2/a/b/blobs/uploads/")
-    _, middle, _ = invoke(app, "PATCH", started["Location"], b"x")
+def test_every_minute_jobs_are_woken_and_a_message_has_one_done(app: ModuleType) -> None:
+    app.wake_jobs({"version": "0", "detail": {}, "time": "", "source": "", "id": "", "region": "",
+                   "detail-type": "", "account": "", "resources": []}, None)  # fmt: skip
+    directory = app.services().directory
+    task = next(each for each in executions.active(directory) if each.kind is Kind.ABANDONED_UPLOADS)
 
-    app.drop_abandoned_uploads({"version": "0", "detail": {}, "time": "", "source": "", "id": "", "region": "",
-                                "detail-type": "", "account": "", "resources": []}, None)  # fmt: skip
+    app.do_jobs({"Records": [{"body": str(task.id), "receiptHandle": "1"}]}, _Context())
 
-    assert invoke(app, "GET", middle["Location"])[0] == 204
+    found = executions.get(directory, task.execution_id)
+    assert found is not None
+    assert found.status is Status.SUCCESS
+
+
+class _Context:
+    """Lambda's context of a function that has a quarter of an hour."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 900_000

@@ -154,7 +154,7 @@ def test_a_stage_that_nobody_is_sent_to_serves_nothing(cloud: Cloud) -> None:
     assert {stage["stageName"] for stage in stages} == {"v2", "service", "api", "c"}
 
 
-@pytest.mark.parametrize("name", ["repair-index", "drop-abandoned-uploads"])
+@pytest.mark.parametrize("name", ["repair-index", "wake-jobs"])
 def test_the_schedules_run_under_their_own_rights(cloud: Cloud, name: str) -> None:
     functions = cloud.client("lambda")
     wanted = name.replace("-", "")

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 BUCKET = "arn:aws:s3:::roadstead"
 TABLE = "arn:aws:dynamodb:*:*:table/roadstead"
 PARAMETER = "arn:aws:ssm:*:*:parameter"
+QUEUE = "arn:aws:sqs:*:*:"
 LOGS = "arn:aws:logs:*:*:log-group:/aws/lambda/roadstead-*:*"
 
 
@@ -28,10 +29,11 @@ class On(Enum):
     OBJECT = "the object under the key"
     TABLE = "the table"
     PARAMETER = "the parameter"
+    QUEUE = "the queue"
 
 
 class Call(NamedTuple):
-    """An operation, and the key, the name of the table or that of the parameter that it is about."""
+    """An operation, and the key, or the name of the table, the parameter or the queue, that it is about."""
 
     operation: str
     name: str = ""
@@ -88,7 +90,14 @@ CALLS: Mapping[str, Row] = {
     "GetParameters": Row(
         "ssm:GetParameters", On.PARAMETER, why="the key of SSM that AWS manages decrypts for whoever may read"
     ),
+    "GetQueueUrl": Row("sqs:GetQueueUrl", On.QUEUE, "get_queue_url"),
+    "SendMessage": Row("sqs:SendMessage", On.QUEUE, "send_message"),
+    "ReceiveMessage": Row("sqs:ReceiveMessage", On.QUEUE, why="Lambda does it for the function that it feeds"),
+    "DeleteMessage": Row("sqs:DeleteMessage", On.QUEUE, why="as above"),
+    "GetQueueAttributes": Row("sqs:GetQueueAttributes", On.QUEUE, why="as above"),
 }
+# What Lambda does with the role of a function that it feeds from a queue.
+FED = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
 # What Lambda does with the role of a function besides: it writes the log. `infra/` makes the groups.
 BESIDES = frozenset({Right("logs:CreateLogStream", LOGS), Right("logs:PutLogEvents", LOGS)})
 # Methods of boto3 that no function calls: a server makes its own bucket and table, and looks at them when it starts.
@@ -115,6 +124,7 @@ def needed(call: Call) -> Right:
         On.OBJECT: f"{BUCKET}/{call.name}",
         On.TABLE: TABLE.rpartition("/")[0] + f"/{call.name}",
         On.PARAMETER: PARAMETER + call.name,
+        On.QUEUE: QUEUE + call.name,
     }
     return Right(row.action, resources[row.on])
 

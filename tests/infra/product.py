@@ -16,12 +16,12 @@ from chalicelib.api.http import Response
 from chalicelib.oci import manifests as oci_manifests
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository, Tag
-from chalicelib.policy.jobs import NO_VENDOR, Kind, Trigger
+from chalicelib.policy.jobs import BUILT, NO_VENDOR, Kind, Trigger
 from chalicelib.services import Services
 from chalicelib.store import blobs, executions, layout, manifests
 from chalicelib.store.content import Content
 from chalicelib.store.directory import Directory, logins
-from chalicelib.store.executions import New
+from chalicelib.store.executions import New, Task
 from tests.api.artifacts import Registry
 from tests.api.asking import basic
 from tests.memory import PASSWORD
@@ -50,6 +50,15 @@ _KEEPING = {
 }
 _MADE = ("{label_id}", "{immutable_rule_id}")
 _GROUP = {"group_name": "deck", "group_type": 1, "ldap_group_dn": "cn=deck"}
+# Whose jobs these are: nobody's of those that the endpoints show.
+VENDOR = 7
+PARAMETERS: Mapping[Kind, Mapping[str, object]] = {
+    Kind.PURGE_AUDIT_LOG: {"audit_retention_hour": 24, "include_event_types": "update_project"},
+}
+_PURGE = {
+    "schedule": {"type": "Manual"},
+    "parameters": {"audit_retention_hour": 24, "include_event_types": "create_artifact"},
+}
 _NO_SCHEDULE = {"schedule": {"type": "None"}}
 
 
@@ -143,17 +152,18 @@ HARBOR: tuple[Step, ...] = (
     Step("POST", "/system/gc/schedule", _NO_SCHEDULE),
     Step("PUT", "/system/gc/schedule", _NO_SCHEDULE),
     Step("GET", "/system/gc/schedule"),
+    Step("POST", "/system/purgeaudit/schedule", _PURGE, "purge_id"),
     Step("GET", "/system/purgeaudit"),
     Step("GET", "/system/purgeaudit/{purge_id}"),
     Step("GET", "/system/purgeaudit/{purge_id}/log"),
     Step("PUT", "/system/purgeaudit/{purge_id}"),
-    Step("POST", "/system/purgeaudit/schedule", _NO_SCHEDULE),
     Step("PUT", "/system/purgeaudit/schedule", _NO_SCHEDULE),
     Step("GET", "/system/purgeaudit/schedule"),
     Step("GET", "/jobservice/pools"),
     Step("GET", "/jobservice/pools/{pool_id}/workers"),
     Step("GET", "/jobservice/queues"),
     Step("PUT", "/jobservice/queues/{job_type}", {"action": "pause"}),
+    Step("PUT", "/jobservice/queues/{job_type}", {"action": "resume"}),
     Step("GET", "/jobservice/jobs/{job_id}/log"),
     Step("PUT", "/jobservice/jobs/{job_id}"),
     Step("GET", "/schedules"),
@@ -313,13 +323,38 @@ def _begun(registry: Registry) -> Mapping[str, str]:
     begun = {}
     for name, kind in (
         ("gc_id", Kind.GARBAGE_COLLECTION),
-        ("purge_id", Kind.PURGE_AUDIT_LOG),
         ("job_id", Kind.ABANDONED_UPLOADS),
     ):
         tasks, changes = executions.beginning(services.directory, New(kind, NO_VENDOR, Trigger.SCHEDULE, {}))
         services.directory.table.commit(*changes)
         begun[name] = str(tasks[0].id)
     return begun
+
+
+def begin_jobs(directory: Directory) -> list[Task]:
+    """Begin one task of every job that there is, but for retention, which has a policy."""
+    begun = []
+    for kind in sorted(BUILT - {Kind.RETENTION}):
+        new = New(kind, VENDOR, Trigger.SCHEDULE, PARAMETERS.get(kind, {}))
+        [task], changes = executions.beginning(directory, new)
+        directory.table.commit(*changes)
+        begun.append(task)
+    return begun
+
+
+def begin_retention(registry: Registry, directory: Directory) -> list[Task]:
+    """Push what a policy of retention does not keep, and begin an execution of it: a task for the one repository."""
+    digests = [registry.image("library/kept", f"v{number}", f"kept {number}") for number in range(3)]
+    registry.index("library/kept", "both", *digests[:2])
+    registry.sign("library/kept", digests[2])
+    tags = [{"kind": "doublestar", "decoration": "matches", "pattern": "v*"}]
+    every = {**_FIXED, "tag_selectors": tags, "template": "latestPushedK", "params": {"latestPushedK": 1}}
+    made = registry.api("POST", "/retentions", {**_KEEPING, "trigger": None, "rules": [every]})
+    number = made.headers["Location"].rpartition("/")[2]
+    begun = registry.api("POST", f"/retentions/{number}/executions", {"dry_run": False})
+    execution = int(begun.headers["Location"].rpartition("/")[2])
+    executions.extend(directory, execution, {"kept": {"repository": "kept"}})
+    return list(executions.tasks(directory, execution))
 
 
 def _filled(body: object, names: Mapping[str, str]) -> object:

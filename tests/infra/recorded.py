@@ -35,6 +35,7 @@ from chalicelib.store.dynamodb import dynamo_client, make_table
 from chalicelib.store.signing import Credentials
 from tests.api.asking import Client, basic
 from tests.engines import Engine, moto, s3_client
+from tests.engines.engine import client
 from tests.engines.operations import classify
 from tests.engines.proxy import listening
 from tests.infra.aws_calls import Call
@@ -130,6 +131,8 @@ def _in_json(name: str, document: Mapping[str, Any]) -> Iterator[Call]:
         yield from (Call(name, table) for table in document["RequestItems"])
     elif name == "GetParameters":
         yield from (Call(name, parameter) for parameter in document["Names"])
+    elif "QueueUrl" in document or "QueueName" in document:
+        yield Call(name, document.get("QueueName") or document["QueueUrl"].rpartition("/")[2])
     else:
         yield Call(name, document["TableName"])
 
@@ -209,6 +212,9 @@ def world() -> Iterator[World]:
             CONFIG["environment_variables"]["ROADSTEAD_TABLE"],
         )
         _make_parameters(engine)
+        sqs = client(engine, "sqs")
+        sqs.create_queue(QueueName=CONFIG["environment_variables"]["ROADSTEAD_QUEUE"])
+        sqs.close()
         yield World(engine, recorder)
 
 

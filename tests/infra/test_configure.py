@@ -37,6 +37,7 @@ def test_the_functions_are_told_the_real_names(project: Path) -> None:
         "ROADSTEAD_BUCKET": "images-123",
         "ROADSTEAD_TABLE": "registry-table",
         "ROADSTEAD_SIGNING_KEY": "ssm:/team/registry/signing-key",
+        "ROADSTEAD_QUEUE": "roadstead-jobs",
     }
     password = stage["lambda_functions"]["api_handler"]["environment_variables"]["ROADSTEAD_ADMIN_PASSWORD"]
     assert password == "ssm:/team/registry/admin-password"

@@ -23,7 +23,8 @@ FUNCTIONS = {
     "APIHandler": "api_handler",
     "Authorizer": "authorizer",
     "RepairIndex": "repair_index",
-    "DropAbandonedUploads": "drop_abandoned_uploads",
+    "DoJobs": "do_jobs",
+    "WakeJobs": "wake_jobs",
     "CountPulls": "count_pulls",
 }
 # The metrics that AWS documents, with the dimensions under which it reports them.
@@ -163,7 +164,7 @@ STUBS: Mapping[str, Any] = {
     **dict.fromkeys(FUNCTIONS, FUNCTION),
     "CountPullsRole": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": ASSUMED}},
     "APIHandlerLogs": {"Type": "AWS::Logs::LogGroup", "Properties": {"RetentionInDays": 30}},
-    "DeadLetters": {"Type": "AWS::SQS::Queue"},
+    **{name: {"Type": "AWS::SQS::Queue"} for name in ("DeadLetters", "JobsQueue", "JobsDeadLetters")},
     "Bucket": {"Type": "AWS::S3::Bucket"},
     "Table": {
         "Type": "AWS::DynamoDB::Table",

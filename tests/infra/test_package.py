@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+from chalicelib.store.sqs import WORKERS
 from infra.gateway import RESPONSES, STAGES
-from infra.package import FRAGMENTS, GATEWAY_LINE, ROOT, for_values, fragments, merged, only
+from infra.package import FRAGMENTS, GATEWAY_LINE, JOBS_QUEUE, ROOT, for_values, fragments, merged, only
 
 Json = dict[str, Any]
 ENCRYPTED = {
@@ -96,7 +97,8 @@ def test_two_fragments_that_define_the_same_thing_are_refused(sam: Json) -> None
 
 
 def test_no_name_of_a_bucket_table_or_secret_is_left(template: Json) -> None:
-    named = re.compile(r"^roadstead$|arn:aws:(s3|dynamodb|ssm).*roadstead|ssm:/roadstead|/aws/lambda/roadstead")
+    arns = r"arn:aws:(s3|dynamodb|ssm|sqs).*roadstead"
+    named = re.compile(rf"^roadstead(-jobs)?$|{arns}|ssm:/roadstead|/aws/lambda/roadstead")
 
     others = {name: each for name, each in template["Resources"].items() if name != "RestAPI"}
 
@@ -159,7 +161,7 @@ def test_what_is_called_by_a_schedule_keeps_its_failures(template: Json) -> None
 
     called = {target["Id"] for rule in rules.values() for target in rule["Properties"]["Targets"]}
 
-    assert {"RepairIndex", "DropAbandonedUploads"} <= called
+    assert {"RepairIndex", "WakeJobs"} <= called
     for name in called:
         assert kept[f"{name}Failures"]["Properties"]["DestinationConfig"] == {"OnFailure": queue}
 
@@ -299,3 +301,26 @@ def test_the_stages_serve_the_deployment_of_these_values(template: Json) -> None
 
     assert stages
     assert all(made[each]["Type"] == "AWS::ApiGateway::Deployment" for each in stages)
+
+
+def test_the_queue_of_jobs_feeds_their_function_and_nothing_else(template: Json) -> None:
+    [(name, feed)] = of_type(template, "AWS::Lambda::EventSourceMapping").items()
+    queue = {"Fn::GetAtt": ["JobsQueue", "Arn"]}
+
+    assert name == "DoJobsFeed"
+    assert feed["Properties"]["EventSourceArn"] == queue
+    assert feed["Properties"]["BatchSize"] == 1
+    assert feed["Properties"]["ScalingConfig"] == {"MaximumConcurrency": WORKERS}
+
+
+def test_a_message_is_hidden_for_as_long_as_its_function_may_run(template: Json) -> None:
+    visible = template["Resources"]["JobsQueue"]["Properties"]["VisibilityTimeout"]
+
+    assert visible > template["Resources"]["DoJobs"]["Properties"]["Timeout"]
+
+
+def test_app_and_configuration_call_the_queue_of_jobs_by_one_name() -> None:
+    config = json.loads((ROOT / ".chalice/config.json").read_text())["stages"]["prod"]
+
+    assert config["environment_variables"]["ROADSTEAD_QUEUE"] == JOBS_QUEUE
+    assert f'on_sqs_message(queue="{JOBS_QUEUE}"' in (ROOT / "app.py").read_text()

@@ -11,9 +11,9 @@ import base64
 import copy
 import gzip
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import ModuleType
 from typing import Any
 
@@ -25,11 +25,17 @@ from botocore.session import get_session
 from chalicelib.api import dispatch
 from chalicelib.api.harbor.endpoints import ENDPOINTS
 from chalicelib.jobs import abandoned_uploads, count_pulls
+from chalicelib.policy.audit import Event
+from chalicelib.policy.jobs import Status
+from chalicelib.services import Services
+from chalicelib.store import executions
+from chalicelib.store.directory import audit
 from tests.api.artifacts import Registry
 from tests.infra import product
 from tests.infra.aws_calls import (
     BUCKET,
     CALLS,
+    FED,
     OF_SERVERS,
     TABLE,
     Call,
@@ -43,17 +49,20 @@ from tests.infra.aws_calls import (
 from tests.infra.recorded import CONFIG, ROOT, Gateway, World, world
 
 # By the names that the functions have in the configuration of Chalice.
-FUNCTIONS = ("api_handler", "authorizer", "count_pulls", "drop_abandoned_uploads", "repair_index")
+FUNCTIONS = ("api_handler", "authorizer", "count_pulls", "do_jobs", "repair_index", "wake_jobs")
 Policy = dict[str, Any]
 _EVENT = {"version": "0", "detail": {}, "time": "", "source": "", "id": "", "region": "", "detail-type": "",
           "account": "", "resources": []}  # fmt: skip
 
 
 class _Context:
-    """Lambda's context of a function that has a quarter of an hour."""
+    """Lambda's context of a function that has so much time left, by default a quarter of an hour."""
+
+    def __init__(self, milliseconds: int = 900_000) -> None:
+        self._milliseconds = milliseconds
 
     def get_remaining_time_in_millis(self) -> int:
-        return 900_000
+        return self._milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,8 @@ def run() -> Run:
         calls, answered = _registry(aws)
         others = {
             "authorizer": _authorizer(aws),
-            "drop_abandoned_uploads": _drop_abandoned_uploads(aws),
+            "do_jobs": _do_jobs(aws),
+            "wake_jobs": _wake_jobs(aws),
             "repair_index": _repair_index(aws),
             "count_pulls": _count_pulls(aws),
         }
@@ -114,17 +124,41 @@ def _authorizer(aws: World) -> frozenset[Call]:
         return aws.recorder.take()
 
 
-def _drop_abandoned_uploads(aws: World) -> frozenset[Call]:
+def _do_jobs(aws: World) -> frozenset[Call]:
     with aws.function("api_handler") as app:
         _, client = _clients(app)
         begun = client.ask("POST", "/v2/library/app/blobs/uploads/").headers["Location"]
         assert client.ask("PATCH", begun, product.LARGE).status == 202
+        directory = app.services().directory
+        audit.log(replace(directory, now=_long_ago(app.services())), Event("admin", "library", "project", "update"))
+        tasks = [*product.begin_jobs(directory), *product.begin_retention(Registry(client), directory)]
     aws.recorder.take()
-    with aws.function("drop_abandoned_uploads") as app:
-        app.drop_abandoned_uploads(_EVENT, None)
+    with aws.function("do_jobs") as app:
+        # The first time there is time for no more than one step.
+        for milliseconds in (0, 900_000):
+            for task in tasks:
+                message = {"Records": [{"body": str(task.id), "receiptHandle": "1"}]}
+                app.do_jobs(message, _Context(milliseconds))
         dropped = abandoned_uploads.run(app.services(), timedelta())
         assert dropped.states
         assert dropped.multiparts
+        taken = aws.recorder.take()
+    with aws.function("api_handler") as app:
+        for task in tasks:
+            found = executions.get(app.services().directory, task.execution_id)
+            assert found is not None
+            assert found.status is Status.SUCCESS, (found.kind, found.error)
+    return taken | {Call(name, "roadstead-jobs") for name in FED}
+
+
+def _long_ago(services: Services) -> Callable[[], datetime]:
+    return lambda: services.now() - timedelta(days=400)
+
+
+def _wake_jobs(aws: World) -> frozenset[Call]:
+    aws.recorder.take()
+    with aws.function("wake_jobs") as app:
+        app.wake_jobs(_EVENT, None)
         return aws.recorder.take()
 
 
@@ -266,12 +300,12 @@ def test_every_method_of_boto3_in_the_code_is_in_the_table() -> None:
 
 
 def _methods_in_code() -> set[str]:
-    methods = {name: _methods(name) for name in ("s3", "dynamodb")}
+    methods = {name: _methods(name) for name in ("s3", "dynamodb", "sqs")}
     found: set[str] = set()
     for path in (ROOT / "chalicelib").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and "_" in node.value:
-                found |= {node.value} & (methods["s3"] | methods["dynamodb"])
+                found |= {node.value} & (methods["s3"] | methods["dynamodb"] | methods["sqs"])
             if isinstance(node, ast.Attribute):
                 found |= {node.attr} & _of_receiver(node.value, methods)
     return found
@@ -280,8 +314,8 @@ def _methods_in_code() -> set[str]:
 def _of_receiver(receiver: ast.expr, methods: Mapping[str, set[str]]) -> set[str]:
     """Return the methods that an expression may have: short names are those of other things as well."""
     name = getattr(receiver, "attr", getattr(receiver, "id", ""))
-    every = methods["s3"] | methods["dynamodb"]
-    return every if name in ("_dynamo", "_s3") else {method for method in every if "_" in method}
+    every = methods["s3"] | methods["dynamodb"] | methods["sqs"]
+    return every if name in ("_dynamo", "_s3", "_sqs") else {method for method in every if "_" in method}
 
 
 def _methods(service: str) -> set[str]:
@@ -309,6 +343,7 @@ def test_requests_by_hand_are_made_where_they_are_known() -> None:
         ("dynamodb", "client"),
         ("dynamodb", "dynamo_client"),
         ("parameters", "signed_headers"),
+        ("sqs", "client"),
     }
 
 

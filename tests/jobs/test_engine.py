@@ -19,7 +19,7 @@ from chalicelib.store.job_records import GRACE, Task, find_task
 from chalicelib.store.table import RefusedError
 from tests.memory import Clock, MemoryObjects, services_over
 
-KIND = Kind.ABANDONED_UPLOADS
+KIND = Kind.PURGE_AUDIT_LOG
 VENDOR = -1
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib.jobs import engine
 from chalicelib.oci.errors import RegistryError
-from chalicelib.policy.jobs import BUILT, Kind, Status, Trigger
+from chalicelib.policy.jobs import BUILT, KINDS, NO_VENDOR, Kind, Status, Trigger
 from chalicelib.store import executions, pauses, schedules
 from chalicelib.store.executions import Execution
 from tests.jobs.test_engine import KIND, VENDOR, World
@@ -174,3 +174,16 @@ def test_many_who_look_at_once_begin_one() -> None:
         thread.join()
 
     assert len(begun(world)) == 1
+
+
+def test_every_registry_has_the_schedules_of_its_own_jobs_and_begins_with_them() -> None:
+    world = World()
+    engine.wake(world.services)
+    engine.wake(world.services)
+
+    own = {kind: row.cron for kind, row in KINDS.items() if row.cron and kind in BUILT}
+    found = schedules.all_of(world.services.directory)
+    assert {each.kind: each.cron for each in found} == own
+    for kind in own:
+        [execution] = executions.page(world.services.directory, kind, NO_VENDOR).entries
+        assert execution.trigger is Trigger.SCHEDULE
