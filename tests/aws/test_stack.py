@@ -16,6 +16,7 @@ from tests.oci.test_manifests import image
 
 pytestmark = pytest.mark.aws
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+PULLERS = 3
 # Bytes that no text encoding survives.
 CONTENT = bytes(range(256)) * 100
 
@@ -171,29 +172,37 @@ def test_the_schedules_run_under_their_own_rights(cloud: Cloud, name: str) -> No
     assert "FunctionError" not in answer, answer["Payload"].read().decode()
 
 
-class Pulling(Thread):
-    """Pulls one image again and again, and remembers what was not answered as it should be."""
+class Pulling:
+    """Clients that pull one image again and again, from before a change until after it; `wrong` is what they met."""
 
     def __init__(self, person: Person, path: str, expected: bytes) -> None:
-        super().__init__(daemon=True)
         self._person, self._path, self._expected = person, path, expected
         self._over = Event()
-        self.pulls, self.wrong = 0, list[str]()
+        self._clients = [Thread(target=self._pull, daemon=True) for _ in range(PULLERS)]
+        self.wrong = list[str]()
+        self.pulls = 0
 
-    def run(self) -> None:
+    def _pull(self) -> None:
         while not self._over.is_set():
-            answer = self._person.ask("GET", self._path)
-            self.pulls += 1
-            if answer.content != self._expected:
-                self.wrong.append(f"{answer.status_code}: {answer.text[:200]}")
+            self._once()
+
+    def _once(self) -> None:
+        answer = self._person.ask("GET", self._path)
+        self.pulls += 1
+        if answer.content != self._expected:
+            self.wrong.append(f"{answer.status_code}: {answer.text[:200]}")
 
     def __enter__(self) -> Self:
-        self.start()
+        self._once()
+        for each in self._clients:
+            each.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self.join(60)
+        for each in self._clients:
+            each.join(60)
+        self._once()
 
 
 def changed(template: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -216,7 +225,7 @@ def test_an_update_and_the_way_back_keep_all_data_and_drop_no_pull(cloud: Cloud)
 
     assert any("APIHandler" in line for line in forth)
     assert any("APIHandler" in line for line in back)
-    assert pulling.pulls > 0
+    assert pulling.pulls > PULLERS
     assert pulling.wrong == []
     assert Person(cloud).ask("GET", "/v2/").headers["www-authenticate"]
 
