@@ -219,7 +219,7 @@ def test_owners_are_warned_once_when_a_project_gets_near_its_limit(
     for size in (849, 1, 2):
         registry.blob("library/app", bytes(size))
 
-    (warning,) = caplog.messages
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert warning.startswith("QUOTA_WARNING of project library: the project uses 850 B of its storage quota")
 
 
