@@ -84,7 +84,7 @@ def _parts(patterns: list[str], parts: list[str]) -> bool:
     if not patterns:
         return not parts
     if patterns == ["**"]:
-        return True
+        return bool(parts)
     if patterns[0] == "**":
         return any(_parts(patterns[1:], parts[skipped:]) for skipped in range(len(parts)))
     return bool(parts) and _characters(patterns[0].replace(_BROKEN, ""), parts[0]) and _parts(patterns[1:], parts[1:])
