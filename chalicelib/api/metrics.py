@@ -161,7 +161,7 @@ _OF_PROJECTS: tuple[tuple[str, str, Callable[[ProjectFigures], int], _Labelled],
 
 
 def _statistics(found: Figures) -> Iterable[Family]:
-    stored = sum(each.bytes for each in found.projects)
+    stored = sum(each.used for each in found.projects)
     yield _gauge("harbor_statistics_total_storage_consumption", "Bytes that are stored", [sample(stored)])
     for kind, wanted in (("total", (True, False)), ("public", (True,)), ("private", (False,))):
         of_kind = [each for each in found.projects if each.project.public in wanted]

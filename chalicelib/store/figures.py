@@ -24,14 +24,13 @@ _TOGETHER = 64
 
 @dataclass(frozen=True, slots=True)
 class ProjectFigures:
-    """What a project has: `used` is what its quota counts, `bytes` what its manifests refer to."""
+    """What a project has: `used` is what its quota counts."""
 
     project: Project
     members: int
     repositories: int
     artifacts: int
     pulls: int
-    bytes: int
     used: int
 
 
@@ -79,6 +78,5 @@ def _figures(index: Index, counted: tuple[Project, int]) -> ProjectFigures:
         len(held),
         sum(each.artifacts for each in held),
         sum(each.pulls for each in held),
-        sum(each.bytes for each in held),
         counting.used(index, project.id),
     )

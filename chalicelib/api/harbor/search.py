@@ -1,5 +1,6 @@
 """Search and statistics over what the caller may see."""
 
+from functools import partial
 from typing import Any
 
 from chalicelib.api import identity
@@ -9,6 +10,7 @@ from chalicelib.api.http import Response
 from chalicelib.policy.rbac import Permission
 from chalicelib.store.directory.projects import Project
 from chalicelib.store.index import repositories
+from chalicelib.store.usage import counting
 
 _MOST = 1000
 _LIST_REPOSITORIES = Permission("repository", "list")
@@ -56,7 +58,8 @@ def statistics(call: HarborCall) -> Response:
         "private_repo_count": sum(held.values()) - public_repositories,
     }
     if call.principal.administrator:
-        shown["total_storage_consumption"] = sum(repositories.storage(index, project.id) for project in visible)
+        used = call.services.content.together(partial(counting.used, index), [project.id for project in visible])
+        shown["total_storage_consumption"] = sum(used)
     return answer(shown)
 
 

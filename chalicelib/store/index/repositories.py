@@ -112,11 +112,6 @@ def count(index: Index, project_id: int) -> int:
     return found.counters.get(_REPOSITORIES, 0) if found else 0
 
 
-def storage(index: Index, project_id: int) -> int:
-    """Return the bytes of a project's manifests and of their blobs; a shared blob counts for each manifest."""
-    return sum(found.bytes for found in all_of(index, project_id))
-
-
 def none_in(index: Index, project_id: int) -> Check:  # noqa: ARG001 - called as its neighbours are
     """Return the condition that a project holds no repository."""
     return Check(_project(project_id), If(at_most={_REPOSITORIES: 0}), _HELD)

@@ -20,7 +20,7 @@ def test_a_push_shows_the_image_its_tag_and_its_repository() -> None:
     assert (found["type"], found["media_type"]) == ("IMAGE", CONFIG_TYPE)
     assert world.attributes(digest) == {"architecture": "amd64", "os": "linux", "config": {"Cmd": ["one"]}}
     assert repositories.count(world.index, PROJECT) == 1
-    assert repositories.storage(world.index, PROJECT) == found["bytes"] == found["size"]
+    assert world.home().bytes == found["bytes"] == found["size"]
 
 
 def test_pushing_again_changes_no_id_and_no_time() -> None:
