@@ -20,6 +20,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType({
     "ROADSTEAD_S3_PUBLIC_ENDPOINT": "where clients reach S3, if not where the server does",
     "ROADSTEAD_PUBLIC_URL":         "where clients reach the registry, if not at the Host that they send",
     "ROADSTEAD_HISTORY_DAYS":       "for how many days a tag can go back to what it named before; 30",
+    "ROADSTEAD_GC_GRACE_SECONDS":   "how long garbage collection spares what nothing needs; 7200, in all processes",
     "ROADSTEAD_METRICS":            "open, if everybody may read the metrics; else who may see all quotas",
     "AWS_REGION":                   "region of bucket and table",
     "AWS_ENDPOINT_URL_S3":          "an S3 service other than AWS",
@@ -38,6 +39,7 @@ _PARAMETER = "ssm:"
 _SIGNING_KEY, _ADMIN_PASSWORD = "ROADSTEAD_SIGNING_KEY", "ROADSTEAD_ADMIN_PASSWORD"
 _METRICS, _OPEN = "ROADSTEAD_METRICS", "open"
 _HISTORY_DAYS, _MOST_DAYS = "ROADSTEAD_HISTORY_DAYS", 3650
+_GRACE, _MOST_SECONDS = "ROADSTEAD_GC_GRACE_SECONDS", 30 * 24 * 60 * 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Settings:
     open_metrics: bool = False
     # What a tag ceased to name longer ago is forgotten; the bucket need not keep it (infra/templates/storage.yaml).
     history_window: timedelta = timedelta(days=30)
+    # See `store.content`: who is told that a blob is there, and the collector, must go by the same one.
+    grace: timedelta = timedelta(hours=2)
     # Names of SSM's parameters that are not read yet, by the variables whose values they have.
     parameters: Mapping[str, str] = field(default_factory=dict)
 
@@ -94,7 +98,8 @@ class Settings:
             public_url=get("ROADSTEAD_PUBLIC_URL", "").rstrip("/"),
             ssm_endpoint=(get("AWS_ENDPOINT_URL_SSM") or get("AWS_ENDPOINT_URL") or "").rstrip("/"),
             open_metrics=get(_METRICS, "") == _OPEN,
-            history_window=timedelta(days=_days_of(get(_HISTORY_DAYS) or "30")),
+            history_window=timedelta(days=_number_of(_HISTORY_DAYS, get(_HISTORY_DAYS) or "30", "days", _MOST_DAYS)),
+            grace=timedelta(seconds=_number_of(_GRACE, get(_GRACE) or "7200", "seconds", _MOST_SECONDS)),
             parameters={name: value.removeprefix(_PARAMETER) for name, value in stored.items()},
         )
 
@@ -121,11 +126,11 @@ def parse_keys(texts: Iterable[str]) -> tuple[bytes, ...]:
     return keys
 
 
-def _days_of(variable: str) -> int:
-    days = int(variable) if variable.isascii() and variable.isdecimal() else 0
-    if not 1 <= days <= _MOST_DAYS:
-        raise ValueError(f"{_HISTORY_DAYS} must be a number of days from 1 to {_MOST_DAYS}")
-    return days
+def _number_of(name: str, variable: str, unit: str, most: int) -> int:
+    number = int(variable) if variable.isascii() and variable.isdecimal() else 0
+    if not 1 <= number <= most:
+        raise ValueError(f"{name} must be a number of {unit} from 1 to {most}")
+    return number
 
 
 def _keys_of(variable: str) -> tuple[bytes, ...]:

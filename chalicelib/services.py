@@ -100,7 +100,7 @@ def assemble(
 ) -> Services:
     """Return services over given stores; tests bring their own stores and clock."""
     clock = now or (lambda: datetime.now(UTC))
-    content = Content(objects, cast("Executor", _Later(_pool)), clock)
+    content = Content(objects, cast("Executor", _Later(_pool)), clock, settings.grace)
     return Services(
         settings=settings,
         content=content,

@@ -1,12 +1,13 @@
 """What the collector takes and what it leaves; that nothing depends on when it comes, or on where it is cut off."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from chalicelib.config import Settings
 from chalicelib.jobs.steps import Done
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository
@@ -14,7 +15,7 @@ from chalicelib.store import layout, manifests
 from chalicelib.store.condemned import Doom
 from chalicelib.store.content import GRACE
 from tests.jobs.collecting import collect, step
-from tests.memory import Clock, MemoryObjects
+from tests.memory import Clock, Inline, MemoryObjects, services_over
 from tests.store.client import Client, Document, image, index
 from tests.store.faults import Fault, every_fault
 from tests.store.schedule import Action, Choose, every_order_with, interleave
@@ -99,6 +100,23 @@ def test_a_deleted_image_goes_with_its_bytes_after_the_grace_period(registry: Re
     assert registry.pulled(TWO, "v2")
     assert registry.bucket.keys(layout.manifests(Repository(APP))) == (layout.manifest(Repository(APP), TWO.digest),)
     assert registry.bucket.keys(layout.COLLECTOR) == ()
+
+
+def test_a_shorter_grace_period_is_kept_by_pushes_and_by_the_collector() -> None:
+    registry = Registry.empty()
+    settings = Settings.from_env({"ROADSTEAD_GC_GRACE_SECONDS": "10"})
+    short = services_over(registry.bucket, registry.clock, pool=Inline(), settings=settings)
+    client = replace(registry.client, services=replace(registry.client.services, content=short.content))
+    client.push_blob(APP, LAYER)
+
+    registry.wait(timedelta(seconds=6))
+    asked = client.ask("HEAD", f"/v2/{APP}/blobs/{Digest.of(LAYER)}").status
+    registry.wait(timedelta(seconds=6))
+    soon = collect(short)["released_links"]
+    registry.wait(timedelta(seconds=6))
+    later = collect(short)["released_links"]
+
+    assert (asked, soon, later) == (200, 0, 1)
 
 
 def test_a_dry_run_says_what_would_go_and_leaves_it(registry: Registry) -> None:
