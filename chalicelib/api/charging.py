@@ -29,6 +29,7 @@ from chalicelib.store.content import Content
 from chalicelib.store.directory import configuration, projects
 from chalicelib.store.directory.projects import Project
 from chalicelib.store.index import Index
+from chalicelib.store.manifests import Beside
 from chalicelib.store.uploads import Body
 from chalicelib.store.usage import UPLOAD, counting, settling
 from chalicelib.store.usage.counting import Holder
@@ -146,17 +147,13 @@ def blob(charged: Account, repository: Repository, digest: Digest, size: int) ->
     counting.replace_holder(index, reserved, Holder(project_id, repository, UPLOAD), held)
 
 
-def _nothing() -> None:
-    """Do nothing beside a push."""
-
-
 def put_manifest(
     charged: Account,
     repository: Repository,
     manifest: Manifest,
     digest: Digest,
     tags: Iterable[Tag],
-    beside: Callable[[], None] = _nothing,
+    beside: Beside = manifests.nothing,
 ) -> None:
     """Charge for a manifest and store it as the rules allow; raise DENIED, BusyError, and as `manifests.put` does.
 

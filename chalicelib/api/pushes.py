@@ -7,7 +7,7 @@ Invariants: those of `registry`, whose table names them, and
 Specification: OCI Distribution 1.1, end-4 to end-7, end-9 to end-11, end-13 and end-14.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -21,6 +21,7 @@ from chalicelib.oci import manifests as oci_manifests
 from chalicelib.oci import uploads as oci_uploads
 from chalicelib.oci.digests import CANONICAL, Digest, supported_algorithm
 from chalicelib.oci.errors import ErrorCode, RegistryError
+from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag, parse_reference
 from chalicelib.oci.uploads import Event
 from chalicelib.policy.grants import Action
@@ -52,7 +53,9 @@ def put_manifest(call: Call) -> Response:
     extra = _extra_tags(call.request) if isinstance(reference, Digest) else ()
     tags = (reference,) if isinstance(reference, Tag) else extra
 
-    def told() -> None:
+    def told(restored: Sequence[tuple[Digest, Manifest]]) -> None:
+        for child, again in restored:
+            indexing.pushed(call.services, call.project.id, call.repository, again, child, ())
         with _audited(call, "create", reference):
             indexing.pushed(call.services, call.project.id, call.repository, manifest, digest, tags)
 
@@ -95,7 +98,7 @@ def delete_manifest(call: Call) -> Response:
             tell(reference)
     else:
         held = fixed.test(call.project, repository)
-        cascade.delete(services.content, services.index, call.project.id, repository, reference, tell, held)
+        cascade.delete(services.index, call.project.id, repository, reference, tell, held)
         name = call.grant.principal.name
         indexing.artifact_audited(services, name, "delete", call.project.id, repository, reference)
     return Response(202)

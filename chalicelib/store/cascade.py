@@ -21,6 +21,7 @@ from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.store import manifests
+from chalicelib.store.condemned import Doom
 from chalicelib.store.content import Content
 from chalicelib.store.index import Index, artifacts, events, kinds, repositories
 from chalicelib.store.index.artifacts import Accessory, Artifact
@@ -32,23 +33,23 @@ Tell = Callable[[Tag | Digest], None]
 
 
 def delete(  # noqa: PLR0913, PLR0917 - what is deleted where, and who hears of it
-    content: Content,
     index: Index,
     project_id: int,
     repository: Repository,
     digest: Digest,
     tell: Tell,
     fixed: IsFixed | None = None,
+    why: Doom = Doom.DELETED,
 ) -> None:
-    """Delete a manifest with what belongs to it, telling of each deletion.
+    """Delete a manifest with what belongs to it, telling of each deletion; a job retires it.
 
     Raise MANIFEST_UNKNOWN where it is not there (the index is told so all the same), or DENIED (412) where
     an index needs it, or a tag that is `fixed` names it or one of its accessories.
     """
-    home = _known(content, index, project_id, repository, digest)
+    content, home = index.content, _known(index, project_id, repository, digest)
     found = artifacts.find(index, home, str(digest)) if home else None
     if home is None or found is None:
-        manifests.delete(content, repository, digest, fixed)
+        manifests.delete(content, repository, digest, fixed, why)
         tell(digest)
         return
     parents = artifacts.parents(index, home, found.digest)
@@ -60,19 +61,17 @@ def delete(  # noqa: PLR0913, PLR0917 - what is deleted where, and who hears of 
         )
     deleting = _Deleting(content, index, home, tell, fixed)
     deleting.check(found, set())
-    if not deleting.delete(found):
+    if not deleting.delete(found, why):
         raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, detail={"reference": str(digest)})
 
 
-def _known(
-    content: Content, index: Index, project_id: int, repository: Repository, digest: Digest
-) -> RepositoryRecord | None:
+def _known(index: Index, project_id: int, repository: Repository, digest: Digest) -> RepositoryRecord | None:
     """Return the repository's record, after the index took in the manifest if it had missed it."""
     home = repositories.find(index, project_id, repository)
     if home and artifacts.find(index, home, str(digest)):
         return home
     # Nothing is made for a manifest that never was.
-    manifests.head(content, repository, digest)
+    manifests.head(index.content, repository, digest)
     events.found(index, project_id, repository, digest)
     return repositories.find(index, project_id, repository)
 
@@ -99,8 +98,11 @@ class _Deleting:
             if found:
                 self.check(found, looked_at)
 
-    def delete(self, artifact: Artifact) -> bool:
-        """Delete without asking who needs it; tell whether it was still there."""
+    def delete(self, artifact: Artifact, why: Doom = Doom.RETIRED) -> bool:
+        """Delete without asking who needs it; tell whether it was still there.
+
+        What goes along is retired: an index that is being pushed may need it, and brings it back.
+        """
         if artifact.digest in self.seen:
             return False
         self.seen.add(artifact.digest)
@@ -109,7 +111,7 @@ class _Deleting:
         for accessory in artifacts.accessories(self.index, self.home, artifact.digest).entries:
             if accessory.type in kinds.HARD:
                 self._accessory(accessory)
-        there = self._manifest(Digest.parse(artifact.digest))
+        there = self._manifest(Digest.parse(artifact.digest), why)
         for child in dict.fromkeys(children):
             found = self._free(child)
             if found and not found.tags:
@@ -134,8 +136,8 @@ class _Deleting:
         found = artifacts.find(self.index, self.home, digest)
         return found if found and not artifacts.has_parents(self.index, self.home, digest) else None
 
-    def _manifest(self, digest: Digest) -> bool:
-        there = _is_there(lambda: manifests.delete(self.content, self.home.repository, digest, self.fixed))
+    def _manifest(self, digest: Digest, why: Doom) -> bool:
+        there = _is_there(lambda: manifests.delete(self.content, self.home.repository, digest, self.fixed, why))
         self.tell(digest)
         return there
 

@@ -19,7 +19,7 @@ copy of chosen platforms), or as it names none. An index of which nothing is her
 work.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -156,8 +156,12 @@ def _unknown(reference: Tag | Digest) -> RegistryError:
     return RegistryError(ErrorCode.MANIFEST_UNKNOWN, detail={"reference": str(reference)})
 
 
-def _nothing() -> None:
-    """Do nothing beside a push."""
+# Is told which children of an index were retired, and are in use again.
+Beside = Callable[[Sequence[tuple[Digest, Manifest]]], None]
+
+
+def nothing(restored: Sequence[tuple[Digest, Manifest]]) -> None:
+    """Tell nobody of a push."""
 
 
 def put(  # noqa: PLR0913 - what a push is made of
@@ -166,7 +170,7 @@ def put(  # noqa: PLR0913 - what a push is made of
     manifest: Manifest,
     digest: Digest,
     tags: Iterable[Tag],
-    beside: Callable[[], None] = _nothing,
+    beside: Beside = nothing,
     *,
     fixed: Container[Tag] = (),
 ) -> None:
@@ -182,7 +186,8 @@ def put(  # noqa: PLR0913 - what a push is made of
     names = tuple(dict.fromkeys(tags))
     check_free(content, repository, [tag for tag in names if tag in fixed])
     begun = content.now()
-    listed = _check_references(content, repository, manifest)
+    restored: list[tuple[Digest, Manifest]] = []
+    listed = _check_references(content, repository, manifest, restored)
     writes = _unseen(content, repository, manifest, digest, names)
     if not listed:
         writes.append(partial(content.objects.put, layout.catalog(repository), b""))
@@ -192,7 +197,7 @@ def put(  # noqa: PLR0913 - what a push is made of
     _put_referrer(content, repository, manifest, digest)
     content.together(lambda tag: _put_tag(content, repository, manifest, digest, tag, once=tag in fixed), names)
     looking = content.pool.submit(is_stored, content, repository, digest) if names else None
-    beside()
+    beside(restored)
     if looking and not looking.result():
         _confirm(content, repository, manifest, digest)
 
@@ -264,12 +269,17 @@ def refusal_for(tag: Tag, message: str) -> RegistryError:
     return RegistryError(ErrorCode.DENIED, message, status=412, detail={"tag": tag.name})
 
 
-def _check_references(content: Content, repository: Repository, manifest: Manifest) -> bool:
-    """Raise MANIFEST_BLOB_UNKNOWN where content is missing; tell whether the catalog lists the repository."""
+def _check_references(
+    content: Content, repository: Repository, manifest: Manifest, restored: list[tuple[Digest, Manifest]]
+) -> bool:
+    """Raise MANIFEST_BLOB_UNKNOWN where content is missing; tell whether the catalog lists the repository.
+
+    Children that were retired are brought back, and added to `restored`.
+    """
     blobs = {blob.digest: blob for blob in manifest.blobs if not blob.held_elsewhere}
     children = {child.digest for child in manifest.manifests}
     checks: list[Callable[[], object]] = [partial(promise, content, repository, digest) for digest in blobs]
-    checks += [partial(_child, content, repository, digest) for digest in children]
+    checks += [partial(_child, content, repository, restored, digest) for digest in children]
     checks.append(partial(content.objects.head, layout.catalog(repository)))
     *found, listed = content.together(lambda check: check(), checks)
     missing = [digest for digest, there in zip([*blobs, *children], found, strict=True) if not there]
@@ -286,15 +296,15 @@ def _check_references(content: Content, repository: Repository, manifest: Manife
     return listed is not None
 
 
-def _child(content: Content, repository: Repository, digest: Digest) -> bool:
+def _child(content: Content, repository: Repository, restored: list[tuple[Digest, Manifest]], digest: Digest) -> bool:
     """Tell whether a child of an index is there; one that was retired is in use again."""
     key = layout.manifest(repository, digest)
     head = content.objects.head(key)
     if not is_retired(head):
         return is_live(head)
     found = content.objects.get(key)
-    if found is not None:
-        restore(content, key, original(found), found.head.content_type, is_retired)
+    if found is not None and restore(content, key, original(found), found.head.content_type, is_retired):
+        restored.append((digest, oci.parse(original(found), found.head.content_type)))
     return found is not None and readable(found.head) is not None
 
 

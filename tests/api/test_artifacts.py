@@ -136,8 +136,9 @@ def test_deleting_an_index_takes_its_children_signatures_and_tags_along(registry
 
     assert set(listed(registry)) == {second, tagged}
     for gone in ("first", first, signature, children[0], of_child):
-        assert registry.pull("library/app", gone) == 404
         assert registry.api("GET", f"{APP}/{gone}").status == 404
+    # What goes along can be had by its digest until the collector comes: somebody may be pushing an index of it.
+    assert [registry.pull("library/app", gone) for gone in ("first", first)] == [404, 404]
     for kept in ("second", "own", children[1], children[2]):
         assert registry.pull("library/app", kept) == 200
     assert registry.api("DELETE", f"{APP}/first").status == 404
@@ -146,7 +147,7 @@ def test_deleting_an_index_takes_its_children_signatures_and_tags_along(registry
 def test_the_specification_s_delete_takes_as_much_along_and_refuses_as_much(registry: Registry) -> None:
     child, other = (registry.image("library/app", "", name) for name in ("child", "other"))
     index = registry.index("library/app", "all", child, other)
-    signature = registry.sign("library/app", index)
+    registry.sign("library/app", index)
     client = registry.client
 
     refused = client.ask("DELETE", f"/v2/library/app/manifests/{child}")
@@ -156,9 +157,8 @@ def test_the_specification_s_delete_takes_as_much_along_and_refuses_as_much(regi
     assert registry.pull("library/app", index) == 200
     assert client.ask("DELETE", f"/v2/library/app/manifests/{index}").status == 202
 
-    for gone in (index, child, other, signature):
-        assert registry.pull("library/app", gone) == 404
-    assert unchanged_by_reindex(registry) == []
+    assert registry.pull("library/app", index) == 404
+    assert unchanged_by_reindex(registry) == listed(registry) == []
 
 
 @pytest.mark.parametrize("path", [APP.removesuffix("/artifacts"), f"{APP}/all"])

@@ -402,3 +402,52 @@ def test_a_push_beside_the_collector_can_be_pulled_for_good_in_more_orders(
     beginning: Callable[[Registry, str], None], push: Push
 ) -> None:
     assert every_order_with(2, _race(beginning, push)) >= 200
+
+
+def _an_index_beside(other: Callable[[Registry, Client], object]) -> Callable[[Choose], None]:
+    """An index of ONE and TWO, which are in an older index that goes meanwhile; afterwards it is whole."""
+
+    def run(choose: Choose) -> None:
+        registry = Registry.empty()
+        for document in (ONE, TWO):
+            registry.push(document, str(document.digest))
+        older = index([TWO, ONE])
+        registry.client.push_manifest(APP, "older", older)
+        registry.wait()
+        pusher, remover = registry.process(), registry.process()
+
+        pushed, removed = interleave(
+            [
+                Action(pusher.objects, lambda: pusher.put_manifest(APP, "both", BOTH).status),
+                Action(remover.objects, lambda: other(registry, remover)),
+            ],
+            choose,
+        )
+
+        assert pushed == 201
+        assert not isinstance(removed, BaseException), removed
+        for _ in range(3):
+            assert registry.client.manifest(APP, "both").body == BOTH.content
+            assert registry.pulled(ONE, ONE.digest)
+            assert registry.pulled(TWO, TWO.digest)
+            registry.wait()
+            collect(registry.client.services, delete_untagged=True)
+
+    return run
+
+
+def _delete_the_older(_: Registry, client: Client) -> object:
+    status = client.ask("DELETE", f"/v2/{APP}/manifests/{index([TWO, ONE]).digest}").status
+    assert status == 202
+    return status
+
+
+def _collect_untagged(_: Registry, client: Client) -> object:
+    return collect(client.services, delete_untagged=True)
+
+
+@pytest.mark.parametrize("other", [_delete_the_older, _collect_untagged], ids=["deletion", "collector"])
+def test_an_index_that_is_acknowledged_has_its_children_whatever_goes_meanwhile(
+    other: Callable[[Registry, Client], object],
+) -> None:
+    assert every_order_with(1, _an_index_beside(other)) >= 10

@@ -64,7 +64,7 @@ class Fleet(World):
         return digest_of(self.named[name])
 
     def cascade(self, name: str) -> None:
-        cascade.delete(self.index.content, self.index, PROJECT, HOME, self.digest(name), self.tell)
+        cascade.delete(self.index, PROJECT, HOME, self.digest(name), self.tell)
 
     def tell(self, reference: Tag | Digest) -> None:
         self.told.append(str(reference))
@@ -212,7 +212,7 @@ def test_what_is_not_there_is_not_found_and_makes_nothing(fleet: Fleet, known: b
     if known:
         fleet.build("a:v1 = image")
     with pytest.raises(RegistryError) as refused:
-        cascade.delete(fleet.index.content, fleet.index, PROJECT, HOME, Digest.of(b"nothing"), fleet.tell)
+        cascade.delete(fleet.index, PROJECT, HOME, Digest.of(b"nothing"), fleet.tell)
 
     assert refused.value.code is ErrorCode.MANIFEST_UNKNOWN
     assert (repositories.find(fleet.index, PROJECT, HOME) is not None) == known

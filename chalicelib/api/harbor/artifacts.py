@@ -43,7 +43,7 @@ def delete_artifact(call: HarborCall) -> Response:
     home, services = found.home, call.services
     tell = partial(indexing.deleted, services, home.project_id, home.repository)
     held = fixed.test(call.project, home.repository)
-    cascade.delete(services.content, services.index, home.project_id, home.repository, found.digest, tell, held)
+    cascade.delete(services.index, home.project_id, home.repository, found.digest, tell, held)
     call.log("artifact", "delete", _resource(found))
     return done()
 

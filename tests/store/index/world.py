@@ -6,7 +6,7 @@ delete, and after every reindex, the two must be one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,13 +88,20 @@ class World:
 
     def store(self, document: Json, *tags: str, repository: Repository = HOME) -> Digest:
         """Put a manifest and all that it needs into S3, and tell nobody."""
-        digest = digest_of(document)
+        self._put(document, tags, repository)
+        return digest_of(document)
+
+    def _put(
+        self, document: Json, tags: Iterable[str], repository: Repository
+    ) -> Sequence[tuple[Digest, oci.Manifest]]:
+        """Store a manifest and return the children that were retired and are back."""
         for blob in (document.get("config"), *document.get("layers", ())):
             if blob:
                 self._hold(blob, repository)
-        content = self.index.content
-        manifests.put(content, repository, parsed(document), digest, map(Tag, tags))
-        return digest
+        back: list[tuple[Digest, oci.Manifest]] = []
+        content, digest = self.index.content, digest_of(document)
+        manifests.put(content, repository, parsed(document), digest, map(Tag, tags), back.extend)
+        return back
 
     def _hold(self, blob: Json, repository: Repository) -> None:
         key = layout.data(blob["digest"])
@@ -103,7 +110,9 @@ class World:
 
     def push(self, document: Json, *tags: str, repository: Repository = HOME) -> Digest:
         """Push a manifest as the registry does: S3, then the index."""
-        digest = self.store(document, *tags, repository=repository)
+        digest = digest_of(document)
+        for child, manifest in self._put(document, tags, repository):
+            events.pushed(self.index, PROJECT, repository, manifest, child, ())
         events.pushed(self.index, PROJECT, repository, parsed(document), digest, map(Tag, tags))
         return digest
 
