@@ -8,13 +8,13 @@ Invariants:
   the rules keep stays kept.
 * A deletion is what Harbor's API does (`store.cascade`): accessories and children go along, what an index needs and
   what an immutable tag names stays. A tag that names it since the decision keeps it, too.
-* What has no tag and was pushed a moment ago may be part of an index that is being pushed: it waits for the next run.
+* What it deletes is retired (`store.condemned`): an index that is pushed meanwhile, and refers to it, brings it back.
 * Rules hold as they are when the task runs. Without a policy or a project there is nothing to do.
 """
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
@@ -42,8 +42,6 @@ log = logging.getLogger(__name__)
 
 REPOSITORY = "repository"
 ACTOR = "retention"
-# How long the manifests of an index may take to be pushed before it.
-GRACE_SECONDS = 2 * 60 * 60
 _TOGETHER = 20
 _REFUSED = 412
 _COLUMNS = ("Digest", "Tag", "Kind", "Labels", "PushedTime", "PulledTime", "CreatedTime", "Retention", "Kept by")
@@ -140,8 +138,7 @@ class _Retention:
     def _decided(self, known: Mapping[str, Artifact], tags: Iterable[TagRecord], now: int) -> tuple[Verdict, ...]:
         name, rules = self.scope.below(self.home.repository), immutable_rules.of(self.scope.project)
         fixed = partial(immutability.is_immutable, rules, name)
-        decided = retention.decide(self.scope.policy.rules, name, _candidates(known.values(), tags), now, fixed)
-        return tuple(replace(each, action=Action.RETAIN) if _is_young(each, now) else each for each in decided)
+        return retention.decide(self.scope.policy.rules, name, _candidates(known.values(), tags), now, fixed)
 
     def _delete(self, goes: Iterable[Candidate], decided: "_Decided") -> int | None:
         """Delete artifacts; return how many of them stay, or None where there was not the time for all."""
@@ -221,11 +218,6 @@ def _seconds(time: str) -> float:
     return datetime.fromisoformat(time).timestamp() if time else 0
 
 
-def _is_young(verdict: Verdict, now: int) -> bool:
-    candidate = verdict.candidate
-    return verdict.action is Action.DELETE and not candidate.tags and candidate.created > now - GRACE_SECONDS
-
-
 def _label_names(run: TaskRun, found: Iterable[Artifact]) -> Mapping[int, str]:
     numbers = sorted({number for artifact in found for number in artifact.labels})
     return {label.id: label.name for number in numbers if (label := labels.by_id(run.directory, number))}
@@ -242,14 +234,8 @@ def _cells(verdict: Verdict, known: Mapping[str, Artifact], names: Mapping[int, 
         _time(candidate.pulled),
         _time(candidate.created),
         str(verdict.action),
-        _reason(verdict),
+        ", ".join(f"rule {number}" for number in verdict.kept_by),
     )
-
-
-def _reason(verdict: Verdict) -> str:
-    if verdict.action is Action.RETAIN and not verdict.kept_by:
-        return "pushed just now"
-    return ", ".join(f"rule {number}" for number in verdict.kept_by)
 
 
 def _time(seconds: float) -> str:

@@ -10,10 +10,11 @@ import pytest
 
 from chalicelib.api.http import Response
 from chalicelib.jobs import engine
+from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository
 from chalicelib.policy.jobs import Kind
 from chalicelib.policy.rbac import Permission
-from chalicelib.store import executions, schedules
+from chalicelib.store import executions, layout, schedules
 from chalicelib.store.index import pulls
 from chalicelib.store.job_records import DUE
 from chalicelib.store.pulls import Pulled
@@ -289,6 +290,8 @@ def test_an_immutable_tag_stays_and_is_reported(keeper: Keeper) -> None:
 def test_an_artifact_goes_with_its_signature_and_what_an_index_needs_stays(keeper: Keeper) -> None:
     signed = keeper.registry.image("library/app", "old", "signed")
     signature = keeper.registry.sign("library/app", signed)
+    key = layout.referrer(Repository("library/app"), Digest.parse(signed), Digest.parse(signature))
+    assert keeper.registry.client.objects.keys(key)
     child = keeper.registry.image("library/app", "child", "child")
     keeper.later(days=1)
     keeper.registry.index("library/app", "multi", child)
@@ -297,23 +300,33 @@ def test_an_artifact_goes_with_its_signature_and_what_an_index_needs_stays(keepe
     execution, tasks = keeper.run(number)
 
     assert keeper.tags("library/app") == ["child", "multi"]
-    assert keeper.registry.pull("library/app", signature) == 404
+    assert not keeper.registry.client.objects.keys(key)
     text = keeper.log(number, execution, tasks["app"])
     assert f"ERR {child} stays" in text
     assert (tasks["app"]["total"], tasks["app"]["retained"]) == (3, 2)
 
 
-def test_what_was_pushed_without_a_tag_a_moment_ago_waits_for_the_index_it_may_be_part_of(keeper: Keeper) -> None:
+def test_an_index_that_is_pushed_meanwhile_brings_its_parts_back(keeper: Keeper) -> None:
+    """A client pushes the parts first, without tags: to a rule they look like anything that may go."""
     keeper.images("library/app", "v1")
-    child = keeper.registry.image("library/app", "", "child")
+    parts = [keeper.registry.image("library/app", "", name) for name in ("arm64", "amd64")]
+    keeper.later(seconds=1)
+    keeper.images("library/app", "v2")
     number = keeper.create(policy(rule()))
+    _, tasks = keeper.run(number)
+    assert (tasks["app"]["total"], tasks["app"]["retained"]) == (4, 1)
+    assert keeper.tags("library/app") == ["v2"]
 
-    keeper.run(number)
-    assert keeper.registry.pull("library/app", child) == 200
+    digest = keeper.registry.index("library/app", "multi", *parts)
 
-    keeper.later(hours=3)
+    shown = keeper.get("/projects/library/repositories/app/artifacts/multi")
+    assert [reference["child_digest"] for reference in shown["references"]] == parts
+    for reference in (digest, *parts):
+        assert keeper.registry.pull("library/app", reference) == 200
+        assert keeper.get(f"/projects/library/repositories/app/artifacts/{reference}")["digest"] == reference
     keeper.run(number)
-    assert keeper.registry.pull("library/app", child) == 404
+    assert keeper.tags("library/app") == ["multi"]
+    assert [keeper.registry.pull("library/app", part) for part in parts] == [200, 200]
 
 
 def test_the_time_of_a_pull_counts(keeper: Keeper) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.policy import selectors
@@ -110,11 +110,13 @@ _patterns = st.recursive(
 _names = st.lists(st.text("ab", min_size=1, max_size=3), min_size=1, max_size=4).map("/".join)
 
 
+@settings(deadline=None)
 @given(_patterns, _names)
 def test_patterns_match_what_an_obvious_matcher_matches(pattern: str, name: str) -> None:
     assert matcher(pattern)(name) == _slowly(pattern, name)
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("ab-/*?[]{}^,\\"), max_size=40), _names)
 def test_any_text_is_a_pattern_or_is_refused_at_once(pattern: str, name: str) -> None:
     try:

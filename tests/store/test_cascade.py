@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.oci.digests import Digest
@@ -306,6 +306,7 @@ def plans(draw: st.DrawFn) -> str:
     return ";".join(steps)
 
 
+@settings(deadline=None)
 @given(plans(), st.data())
 def test_whatever_is_deleted_indexes_keep_their_children_and_the_index_is_right(
     plan: str, data: st.DataObject
