@@ -15,8 +15,11 @@ import orjson
 from chalicelib.api.dispatch import dispatch
 from chalicelib.api.http import Request, Response
 from chalicelib.oci.digests import Digest
+from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.manifests import OCI_INDEX, OCI_MANIFEST
+from chalicelib.oci.names import Repository
 from chalicelib.services import Services
+from chalicelib.store import manifests
 from chalicelib.store.uploads import Body, BrokenBodyError
 from tests.api.asking import make_projects
 from tests.memory import PASSWORD, Inline, MemoryObjects, located, services_over
@@ -70,6 +73,14 @@ class Client:
             redirect_head=redirect_head,
         )
         return dispatch(self.services, request)
+
+    def delete_alone(self, repository: str, digest: Digest) -> Response:
+        """Delete a manifest without what belongs to it, of which `store.cascade` makes a row of such deletes."""
+        try:
+            manifests.delete(self.services.content, Repository(repository), digest)
+        except RegistryError as error:
+            return Response(error.status)
+        return Response(202)
 
     def begin(self, repository: str) -> str:
         """Begin an upload and return its location."""

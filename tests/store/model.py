@@ -187,14 +187,14 @@ class PutManifest(Operation):
 
 @dataclass(frozen=True)
 class DeleteManifest(Operation):
-    """A manifest is deleted, with all its tags."""
+    """A manifest is deleted, with all its tags; what else goes with it is a row of such deletes (`store.cascade`)."""
 
     repository: str
     document: Document = field(repr=False)
 
     def run(self, client: Client) -> int:
         """Do it."""
-        return client.ask("DELETE", f"/v2/{self.repository}/manifests/{self.document.digest}").status
+        return client.delete_alone(self.repository, self.document.digest).status
 
     def steps(self, world: World) -> tuple[list[World], int]:
         """Delete tags in any order, then the place among the referrers, then the manifest."""
