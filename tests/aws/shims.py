@@ -25,10 +25,10 @@ def parameters_of_any_name(template: Json) -> None:
 
 
 def over_plain_http(template: Json) -> None:
-    """It is reached without TLS, which our bucket refuses (and it enforces that)."""
+    """It is reached without TLS, which our bucket and our queues refuse (and it enforces that)."""
     for each in template["Resources"].values():
         document = each.get("Properties", {}).get("PolicyDocument", {})
-        if each["Type"] == "AWS::S3::BucketPolicy":
+        if each["Type"] in ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy"):
             document["Statement"] = [
                 {**statement, "Condition": {"Bool": {"aws:SecureTransport": "no longer asked"}}}
                 if statement.get("Sid") == "TlsOnly"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -245,3 +246,18 @@ def test_deleting_the_stack_leaves_bucket_and_table(tmp_path: Path) -> None:
         assert buckets == {CODE_BUCKET, cloud.outputs["BucketName"]}
         assert cloud.client("s3").list_objects_v2(Bucket=cloud.outputs["BucketName"])["KeyCount"] > 0
         assert cloud.outputs["TableName"] in cloud.client("dynamodb").list_tables()["TableNames"]
+
+
+def test_a_job_that_is_started_over_the_api_is_done_by_the_function_that_the_queue_feeds(cloud: Cloud) -> None:
+    parameters = {"audit_retention_hour": 24, "include_event_types": "create_artifact"}
+    body = {"schedule": {"type": "Manual"}, "parameters": parameters}
+    with httpx.Client(base_url=f"{cloud.api}/api/v2.0", auth=("admin", cloud.password), timeout=60) as api:
+        begun = api.post("/system/purgeaudit/schedule", json=body)
+        assert begun.status_code == 201, begun.text
+        path = f"/system/purgeaudit/{begun.headers['location'].rpartition('/')[2]}"
+        deadline = time.monotonic() + 120
+        while (found := api.get(path).json())["job_status"] != "Success" and time.monotonic() < deadline:
+            time.sleep(1)
+
+        assert found["job_status"] == "Success", found
+        assert "removed 0 entries" in api.get(f"{path}/log").text
