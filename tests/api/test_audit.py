@@ -75,6 +75,7 @@ EVENTS: Mapping[str, str] = MappingProxyType({
     "PUT /projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}":    "update_immutable-tag",
     "DELETE /projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}": "delete_immutable-tag",
     "PUT /quotas/{id}":                                    "update_quota",
+    "POST /quotas/reconciliations":                         "update_quota",
     "PUT /system/gc/{gc_id}":                              "stop_job",
     "POST /system/gc/schedule":                            "update_job-schedule",
     "PUT /system/gc/schedule":                             "update_job-schedule",

@@ -7,8 +7,10 @@ import orjson
 import pytest
 
 from chalicelib.api.http import Response
+from chalicelib.jobs import engine
 from chalicelib.oci.digests import Digest
-from tests.api.artifacts import Registry
+from chalicelib.store import executions
+from tests.api.artifacts import API, Registry
 from tests.api.asking import basic
 from tests.store.index.tables import CountingTable
 
@@ -230,6 +232,24 @@ def test_a_blob_that_is_deleted_is_freed(registry: Registry) -> None:
     assert ask(registry, "DELETE", f"/v2/library/app/blobs/{digest}").status == 202
 
     assert used(registry) == 0
+
+
+def test_an_administrator_has_what_is_used_counted_anew(registry: Registry) -> None:
+    registry.blob("library/app", LAYER)
+    begun = registry.api("POST", "/quotas/reconciliations")
+    assert begun.status == 201
+    assert registry.api("POST", "/quotas/reconciliations").status == 409
+    where = begun.headers["Location"].removeprefix(API)
+    assert registry.get(where)["job_status"] == "Pending"
+
+    services = registry.client.services
+    (task,) = executions.tasks(services.directory, int(where.rpartition("/")[2]))
+    engine.work(services, task.id, lambda: True)
+
+    found = registry.get(where)
+    assert (found["job_status"], orjson.loads(found["job_parameters"])) == ("Success", {"repaired": 0})
+    assert used(registry) == 1000
+    registry.get("/quotas/reconciliations/1", 404)
 
 
 def test_quotas_are_sorted_by_limit_without_asking_every_project_what_it_uses(registry: Registry) -> None:

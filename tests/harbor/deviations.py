@@ -88,4 +88,6 @@ _TAG = "/projects/{project_name}/repositories/{repository_name}/tags/{tag_name}"
 EXTENSIONS: tuple[Extension, ...] = (
     Extension("GET", f"{_TAG}/history", "what the tag named, newest first"),
     Extension("POST", f"{_TAG}/undo", "the tag names again what it named before, or at a version of its history"),
+    Extension("POST", "/quotas/reconciliations", "what quotas count is made to agree with what is stored"),
+    Extension("GET", "/quotas/reconciliations/{reconciliation_id}", "how far that is, and how much was wrong"),
 )

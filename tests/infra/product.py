@@ -145,6 +145,8 @@ HARBOR: tuple[Step, ...] = (
     Step("GET", "/quotas"),
     Step("GET", "/quotas/{id}"),
     Step("PUT", "/quotas/{id}", {"hard": {"storage": -1}}),
+    Step("POST", "/quotas/reconciliations", None, "reconciliation_id"),
+    Step("GET", "/quotas/reconciliations/{reconciliation_id}"),
     Step("GET", "/system/gc"),
     Step("GET", "/system/gc/{gc_id}"),
     Step("GET", "/system/gc/{gc_id}/log"),

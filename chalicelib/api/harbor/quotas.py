@@ -9,10 +9,22 @@ from functools import partial
 from typing import Any
 
 from chalicelib.api.harbor import listing
-from chalicelib.api.harbor.calls import HarborCall, HarborEndpoint, answer, done, identifier, in_system, typed
+from chalicelib.api.harbor.calls import (
+    HarborCall,
+    HarborEndpoint,
+    answer,
+    created,
+    done,
+    identifier,
+    in_system,
+    typed,
+)
 from chalicelib.api.harbor.errors import bad_request, not_found
+from chalicelib.api.harbor.execution_views import shown_execution
 from chalicelib.api.http import Response
 from chalicelib.policy import projects as rules
+from chalicelib.policy.jobs import NO_VENDOR, Kind, Trigger
+from chalicelib.store import executions
 from chalicelib.store.directory import projects
 from chalicelib.store.directory.projects import Project
 from chalicelib.store.usage import counting
@@ -92,10 +104,28 @@ def update_quota(call: HarborCall) -> Response:
     return done()
 
 
+def reconcile(call: HarborCall) -> Response:
+    """Let what is used be counted anew from what is stored, beside pushes; once at a time."""
+    directory = call.auditing("quota", "update", "all", "reconciliation").directory
+    begun = executions.start(directory, Kind.QUOTA, NO_VENDOR, Trigger.MANUAL, {}, call.principal.name)
+    return created(call, begun.id)
+
+
+def get_reconciliation(call: HarborCall) -> Response:
+    """Show how far a reconciliation is; `repaired` in its parameters says how much was wrong."""
+    found = executions.get(call.services.directory, call.number("reconciliation_id"))
+    if found is None or found.kind is not Kind.QUOTA:
+        raise not_found("reconciliation")
+    return answer(shown_execution(found))
+
+
+_COUNTS = "/quotas/reconciliations"
 # fmt: off
 ENDPOINTS: tuple[HarborEndpoint, ...] = (
     HarborEndpoint("GET", "/quotas",      in_system("quota", "list"),   list_quotas),
     HarborEndpoint("GET", "/quotas/{id}", in_system("quota", "read"),   get_quota),
     HarborEndpoint("PUT", "/quotas/{id}", in_system("quota", "update"), update_quota),
+    HarborEndpoint("POST", _COUNTS, in_system("quota", "update"), reconcile),
+    HarborEndpoint("GET", f"{_COUNTS}/{{reconciliation_id}}", in_system("quota", "read"), get_reconciliation),
 )
 # fmt: on
