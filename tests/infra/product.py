@@ -53,6 +53,7 @@ _GROUP = {"group_name": "deck", "group_type": 1, "ldap_group_dn": "cn=deck"}
 # Whose jobs these are: nobody's of those that the endpoints show.
 VENDOR = 7
 PARAMETERS: Mapping[Kind, Mapping[str, object]] = {
+    Kind.GARBAGE_COLLECTION: {"delete_untagged": True, "workers": 2},
     Kind.PURGE_AUDIT_LOG: {"audit_retention_hour": 24, "include_event_types": "update_project"},
 }
 _PURGE = {
@@ -344,8 +345,20 @@ def begin_jobs(directory: Directory) -> list[Task]:
     return begun
 
 
+def garbage(registry: Registry) -> None:
+    """Leave behind what nothing needs: bytes of a push that never ended, manifests without tags, one that went."""
+    repository = "library/refuse"
+    registry.blob(repository, b"the beginning of a push")
+    first = registry.image(repository, "v1", "first refuse")
+    registry.image(repository, "v1", "second refuse")
+    registry.image(repository, "gone", "third refuse")
+    assert registry.client.ask("DELETE", f"/v2/{repository}/manifests/gone").status == 202
+    registry.sign(repository, first)
+    assert registry.client.ask("DELETE", f"/v2/{repository}/manifests/{first}").status == 202
+
+
 def begin_retention(registry: Registry, directory: Directory) -> list[Task]:
-    """Push what a policy of retention does not keep, and begin an execution of it: a task for the one repository."""
+    """Push what a policy of retention does not keep, and begin an execution of it, with its tasks."""
     digests = [registry.image("library/kept", f"v{number}", f"kept {number}") for number in range(3)]
     registry.index("library/kept", "both", *digests[:2])
     registry.sign("library/kept", digests[2])
@@ -355,7 +368,9 @@ def begin_retention(registry: Registry, directory: Directory) -> list[Task]:
     number = made.headers["Location"].rpartition("/")[2]
     begun = registry.api("POST", f"/retentions/{number}/executions", {"dry_run": False})
     execution = int(begun.headers["Location"].rpartition("/")[2])
-    executions.extend(directory, execution, {"kept": {"repository": "kept"}})
+    found = registry.get("/projects/library/repositories?page_size=100")
+    names = [each["name"].partition("/")[2] for each in found]
+    executions.extend(directory, execution, {name: {"repository": name} for name in names})
     return list(executions.tasks(directory, execution))
 
 
