@@ -26,6 +26,7 @@ from chalicelib.oci.names import Repository, Tag, parse_reference
 from chalicelib.oci.uploads import Event
 from chalicelib.policy.grants import Action
 from chalicelib.store import blobs, cascade, manifests, sessions, uploads
+from chalicelib.store.cascade import Manner
 from chalicelib.store.sessions import Session
 from chalicelib.store.uploads import Chunk
 
@@ -98,7 +99,8 @@ def delete_manifest(call: Call) -> Response:
             tell(reference)
     else:
         held = fixed.test(call.project, repository)
-        cascade.delete(services.index, call.project.id, repository, reference, tell, held)
+        manner = Manner(tell, held)
+        cascade.delete(services.content, services.index, call.project.id, repository, reference, manner)
         name = call.grant.principal.name
         indexing.artifact_audited(services, name, "delete", call.project.id, repository, reference)
     return Response(202)

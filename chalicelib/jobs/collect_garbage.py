@@ -5,11 +5,14 @@ Invariants:
   saw (`store.garbage`). Whoever was told within half of that period that a blob is there can finish a push.
 * All repositories are gone through before the first bytes go: what any of them holds is in the filter by then.
 * What a step found to be without links is written down before it is deleted, so no crash leaves bytes behind.
+* What is remembered from step to step is an object with a name of its own, which the cursor has: a worker whose lease
+  ran out, and who writes late, changes nothing that its successor reads.
 * What is deleted from a repository is told to the index and to the sums of what is used, as a client's deletion is.
 
 A step is a repository, some pages of the index of bytes, or the deletion of what was found there.
 """
 
+import secrets
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -31,7 +34,6 @@ from chalicelib.store.history import Reach
 from chalicelib.store.index import events
 from chalicelib.store.usage import settling
 
-_LINKED, _DYING = "linked", "dying"
 _REPOSITORIES, _BYTES, _BURY, _DONE = "repositories", "bytes", "bury", ""
 
 
@@ -43,6 +45,8 @@ class Progress:
     phase: str = _REPOSITORIES
     repository: str = ""
     after: str = ""
+    linked: str = ""
+    dying: str = ""
     manifests: int = 0
     retired: int = 0
     links: int = 0
@@ -66,8 +70,9 @@ def step(services: Services, task: TaskRun) -> Outcome:
     progress = _PHASES[progress.phase](services, task, progress)
     if progress.phase:
         return Again(asdict(progress), progress.report())
-    for name in (_LINKED, _DYING):
-        services.content.objects.delete(layout.collector(task.execution_id, name))
+    prefix = layout.collector(task.execution_id, "")
+    for page in within.entries(services.content, prefix):
+        services.content.objects.delete(*(entry.key for entry in page))
     task.log(_told(task, progress))
     return Done(progress.report())
 
@@ -93,7 +98,7 @@ def _plan(services: Services, task: TaskRun, progress: Progress) -> Plan:
 
 def _repositories(services: Services, task: TaskRun, progress: Progress) -> Progress:
     """Go through repositories while there is time; what they hold is in the filter, which is stored at the end."""
-    linked = _linked(services, task) if progress.repository else Seen(_salt(task))
+    linked = _linked(services, task, progress) if progress.linked else Seen(_salt(task))
     plan = _plan(services, task, progress)
     while name := within.after(services.content, progress.repository):
         found = within.collect(services.content, Repository(name), linked, Seen(_salt(task)), plan)
@@ -109,8 +114,7 @@ def _repositories(services: Services, task: TaskRun, progress: Progress) -> Prog
             break
     else:
         progress = replace(progress, phase=_BYTES)
-    services.content.objects.put(layout.collector(task.execution_id, _LINKED), linked.packed())
-    return progress
+    return replace(progress, linked=_remember(services, task, linked.packed()))
 
 
 def _tell(services: Services, task: TaskRun, repository: Repository, found: within.Outcome) -> None:
@@ -136,18 +140,17 @@ def _tell(services: Services, task: TaskRun, repository: Repository, found: with
 
 def _bytes(services: Services, task: TaskRun, progress: Progress) -> Progress:
     """Look for bytes that nothing links to, and write down what is found."""
-    linked = _linked(services, task)
+    linked = _linked(services, task, progress)
     dying, after = unlinked.find(services.content, linked, _plan(services, task, progress).before, progress.after)
     if task.dry_run:
         progress = _counted(progress, [each.blob for each in dying])
         return replace(progress, phase=_BYTES if after else _DONE, after=after)
-    services.content.objects.put(layout.collector(task.execution_id, _DYING), unlinked.pack(dying))
-    return replace(progress, phase=_BURY, after=after)
+    return replace(progress, phase=_BURY, after=after, dying=_remember(services, task, unlinked.pack(dying)))
 
 
 def _bury(services: Services, task: TaskRun, progress: Progress) -> Progress:
     """Delete what was written down; after a crash some of it is gone already."""
-    found = services.content.objects.get(layout.collector(task.execution_id, _DYING))
+    found = services.content.objects.get(layout.collector(task.execution_id, progress.dying))
     dying = unlinked.unpack(found.content) if found else ()
     progress = _counted(progress, unlinked.bury(services.content, dying))
     return replace(progress, phase=_BYTES if progress.after else _DONE)
@@ -159,9 +162,16 @@ def _counted(progress: Progress, blobs: Collection[Blob]) -> Progress:
     )
 
 
-def _linked(services: Services, task: TaskRun) -> Seen:
+def _remember(services: Services, task: TaskRun, packed: bytes) -> str:
+    """Store something for the next step and return its name."""
+    name = secrets.token_hex(16)
+    services.content.objects.put(layout.collector(task.execution_id, name), packed)
+    return name
+
+
+def _linked(services: Services, task: TaskRun, progress: Progress) -> Seen:
     """Return what the repositories hold, as the last step stored it."""
-    found = services.content.objects.get(layout.collector(task.execution_id, _LINKED))
+    found = services.content.objects.get(layout.collector(task.execution_id, progress.linked))
     if found is None:
         raise LookupError("what the repositories hold was lost: start the collection again")
     return Seen.unpacked(_salt(task), found.content)

@@ -28,6 +28,7 @@ from chalicelib.policy.jobs import Kind
 from chalicelib.policy.retention import Action, Candidate, Policy, Verdict
 from chalicelib.services import Services
 from chalicelib.store import cascade, schedules
+from chalicelib.store.cascade import Manner
 from chalicelib.store.condemned import Doom
 from chalicelib.store.directory import audit, immutable_rules, labels, projects
 from chalicelib.store.directory import retention as policies
@@ -158,7 +159,8 @@ class _Retention:
             return decided.is_new(tag, candidate) or immutability.is_immutable(rules, name, tag.name)
 
         try:
-            cascade.delete(index, home.project_id, home.repository, digest, self._tell, stays, Doom.RETIRED)
+            manner = Manner(self._tell, stays, Doom.RETIRED)
+            cascade.delete(index.content, index, home.project_id, home.repository, digest, manner)
         except RegistryError as error:
             if error.status == _REFUSED:
                 # For the sake of a tag, if there is a detail.

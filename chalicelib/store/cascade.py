@@ -32,25 +32,28 @@ from chalicelib.store.manifests import IsFixed
 Tell = Callable[[Tag | Digest], None]
 
 
-def delete(  # noqa: PLR0913, PLR0917 - what is deleted where, and who hears of it
-    index: Index,
-    project_id: int,
-    repository: Repository,
-    digest: Digest,
-    tell: Tell,
-    fixed: IsFixed | None = None,
-    why: Doom = Doom.DELETED,
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How something is deleted: who is told, which tags stay, and whether a job retires it or somebody deletes it."""
+
+    tell: Tell
+    fixed: IsFixed | None = None
+    why: Doom = Doom.DELETED
+
+
+def delete(
+    content: Content, index: Index, project_id: int, repository: Repository, digest: Digest, manner: Manner
 ) -> None:
-    """Delete a manifest with what belongs to it, telling of each deletion; a job retires it.
+    """Delete a manifest with what belongs to it, telling of each deletion.
 
     Raise MANIFEST_UNKNOWN where it is not there (the index is told so all the same), or DENIED (412) where
-    an index needs it, or a tag that is `fixed` names it or one of its accessories.
+    an index needs it, or a tag that stays names it or one of its accessories.
     """
-    content, home = index.content, _known(index, project_id, repository, digest)
+    home = _known(content, index, project_id, repository, digest)
     found = artifacts.find(index, home, str(digest)) if home else None
     if home is None or found is None:
-        manifests.delete(content, repository, digest, fixed, why)
-        tell(digest)
+        manifests.delete(content, repository, digest, manner.fixed, manner.why)
+        manner.tell(digest)
         return
     parents = artifacts.parents(index, home, found.digest)
     if parents:
@@ -59,19 +62,21 @@ def delete(  # noqa: PLR0913, PLR0917 - what is deleted where, and who hears of 
             f"{digest} is part of the index {parents[0]}: delete that one first",
             status=412,
         )
-    deleting = _Deleting(content, index, home, tell, fixed)
+    deleting = _Deleting(content, index, home, manner.tell, manner.fixed)
     deleting.check(found, set())
-    if not deleting.delete(found, why):
+    if not deleting.delete(found, manner.why):
         raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, detail={"reference": str(digest)})
 
 
-def _known(index: Index, project_id: int, repository: Repository, digest: Digest) -> RepositoryRecord | None:
+def _known(
+    content: Content, index: Index, project_id: int, repository: Repository, digest: Digest
+) -> RepositoryRecord | None:
     """Return the repository's record, after the index took in the manifest if it had missed it."""
     home = repositories.find(index, project_id, repository)
     if home and artifacts.find(index, home, str(digest)):
         return home
     # Nothing is made for a manifest that never was.
-    manifests.head(index.content, repository, digest)
+    manifests.head(content, repository, digest)
     events.found(index, project_id, repository, digest)
     return repositories.find(index, project_id, repository)
 

@@ -15,6 +15,7 @@ from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Tag
 from chalicelib.oci.pages import PageRequest
 from chalicelib.store import cascade, condemned, layout, listings, manifests
+from chalicelib.store.cascade import Manner
 from chalicelib.store.index import artifacts, events, labels, repositories
 from chalicelib.store.table import Key, Put, Slice
 from tests.store.faults import Fault, Kind, every_fault
@@ -64,7 +65,7 @@ class Fleet(World):
         return digest_of(self.named[name])
 
     def cascade(self, name: str) -> None:
-        cascade.delete(self.index, PROJECT, HOME, self.digest(name), self.tell)
+        cascade.delete(self.index.content, self.index, PROJECT, HOME, self.digest(name), Manner(self.tell))
 
     def tell(self, reference: Tag | Digest) -> None:
         self.told.append(str(reference))
@@ -212,7 +213,7 @@ def test_what_is_not_there_is_not_found_and_makes_nothing(fleet: Fleet, known: b
     if known:
         fleet.build("a:v1 = image")
     with pytest.raises(RegistryError) as refused:
-        cascade.delete(fleet.index, PROJECT, HOME, Digest.of(b"nothing"), fleet.tell)
+        cascade.delete(fleet.index.content, fleet.index, PROJECT, HOME, Digest.of(b"nothing"), Manner(fleet.tell))
 
     assert refused.value.code is ErrorCode.MANIFEST_UNKNOWN
     assert (repositories.find(fleet.index, PROJECT, HOME) is not None) == known

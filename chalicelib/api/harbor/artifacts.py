@@ -22,6 +22,7 @@ from chalicelib.oci.names import Repository
 from chalicelib.policy import access
 from chalicelib.policy.grants import Action
 from chalicelib.store import cascade
+from chalicelib.store.cascade import Manner
 from chalicelib.store.directory import labels as known_labels
 from chalicelib.store.directory import projects
 from chalicelib.store.directory.projects import Project
@@ -43,7 +44,8 @@ def delete_artifact(call: HarborCall) -> Response:
     home, services = found.home, call.services
     tell = partial(indexing.deleted, services, home.project_id, home.repository)
     held = fixed.test(call.project, home.repository)
-    cascade.delete(services.index, home.project_id, home.repository, found.digest, tell, held)
+    manner = Manner(tell, held)
+    cascade.delete(services.content, services.index, home.project_id, home.repository, found.digest, manner)
     call.log("artifact", "delete", _resource(found))
     return done()
 

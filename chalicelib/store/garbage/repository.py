@@ -111,8 +111,12 @@ def _mark_one(marks: _Marks, digest: Digest, entry: Entry, found: Object, plan: 
 
 
 def _parsed(digest: Digest, found: Object) -> Manifest | None:
+    """Return what a stored manifest says, or None where nobody can tell."""
     content = original(found)
-    return oci.parse(content, found.head.content_type) if digest.matches(content) else None
+    try:
+        return oci.parse(content, found.head.content_type) if digest.matches(content) else None
+    except RegistryError:
+        return None
 
 
 def _needs(marks: _Marks, manifest: Manifest) -> None:
@@ -130,6 +134,8 @@ def _settle(content: Content, repository: Repository, marks: _Marks, plan: Plan,
             manifest = _parsed(digest, found) if found else None
             if manifest:
                 _needs(marks, manifest)
+            elif found:
+                outcome.damaged.append(digest)
         else:
             outcome.manifests += 1
 
