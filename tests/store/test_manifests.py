@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 
+from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.store import layout
 from chalicelib.store.manifests import DIGEST
@@ -37,6 +38,8 @@ def _processes(count: int) -> tuple[Client, ...]:
 
 
 def _delete(client: Client, reference: object) -> int:
+    if isinstance(reference, Digest):
+        return client.delete_alone("a/b", reference).status
     return client.ask("DELETE", f"/v2/a/b/manifests/{reference}").status
 
 
