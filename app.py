@@ -7,7 +7,7 @@ from functools import cache
 from time import perf_counter
 from typing import Any
 
-from chalice.app import AuthRequest, Chalice, CloudWatchEvent, Rate, Response, SQSEvent
+from chalice.app import AuthRequest, Chalice, Rate, Response, SQSEvent
 
 from chalicelib.api import authorizer, telemetry
 from chalicelib.api.dispatch import dispatch
@@ -17,6 +17,8 @@ from chalicelib.services import Services, build
 
 # A step of a job takes seconds; this leaves it minutes.
 LAST_STEP_MILLISECONDS = 120_000
+# Sending some of the audit log takes this long where the other side is slow.
+SENDING_MILLISECONDS = 20_000
 METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]
 
 
@@ -98,11 +100,12 @@ def do_jobs(event: SQSEvent) -> None:
 
 
 @app.schedule(Rate(1, unit=Rate.MINUTES))
-def wake_jobs(event: CloudWatchEvent) -> None:  # noqa: ARG001 - the minute is all it says
-    """Begin what is scheduled, and have what is due looked at."""
-    from chalicelib.jobs import engine  # noqa: PLC0415 - as above
+def wake_jobs(event: Any) -> None:
+    """Begin what is scheduled, have what is due looked at, and send what waits of the audit log."""
+    from chalicelib.jobs import engine, forward_audit  # noqa: PLC0415 - as above
 
     engine.wake(services())
+    forward_audit.run(services(), lambda: event.context.get_remaining_time_in_millis() > SENDING_MILLISECONDS)
 
 
 @app.lambda_function()

@@ -49,6 +49,7 @@ from tests.infra.aws_calls import (
     superfluous,
 )
 from tests.infra.recorded import CONFIG, ROOT, Gateway, World, world
+from tests.jobs.test_forward_audit import Collector
 
 # By the names that the functions have in the configuration of Chalice.
 FUNCTIONS = ("api_handler", "authorizer", "count_pulls", "do_jobs", "repair_index", "wake_jobs")
@@ -161,10 +162,20 @@ def _long_ago(services: Services) -> Callable[[], datetime]:
 
 
 def _wake_jobs(aws: World) -> frozenset[Call]:
-    aws.recorder.take()
-    with aws.function("wake_jobs") as app:
-        app.wake_jobs(_EVENT, None)
-        return aws.recorder.take()
+    collector = Collector()
+    with collector.listening() as endpoint:
+        with aws.function("api_handler") as app:
+            registry, _ = _clients(app)
+            registry.api("PUT", "/configurations", {"audit_log_forward_endpoint": endpoint})
+            registry.api("POST", "/labels", {"name": "sent", "scope": "g"})
+        aws.recorder.take()
+        with aws.function("wake_jobs") as app:
+            app.wake_jobs(_EVENT, _Context(60_000))
+            taken = aws.recorder.take()
+    with aws.function("api_handler") as app:
+        registry.api("PUT", "/configurations", {"audit_log_forward_endpoint": ""})
+    assert ["create_label" in line for line in collector.lines] == [True]
+    return taken
 
 
 def _repair_index(aws: World) -> frozenset[Call]:
