@@ -42,6 +42,14 @@ def pushed(
         events.pushed(services.index, project_id, repository, manifest, digest, named)
 
 
+def restored(
+    services: Services, project_id: int, repository: Repository, again: Iterable[tuple[Digest, Manifest]]
+) -> None:
+    """Tell of children of an index that were retired, and are in use again."""
+    for digest, manifest in again:
+        pushed(services, project_id, repository, manifest, digest, ())
+
+
 def deleted(services: Services, project_id: int, repository: Repository, reference: Tag | Digest) -> None:
     """Tell of a tag, or of a manifest with its tags, that was deleted."""
     with _best_effort(repository):

@@ -55,8 +55,7 @@ def put_manifest(call: Call) -> Response:
     tags = (reference,) if isinstance(reference, Tag) else extra
 
     def told(restored: Sequence[tuple[Digest, Manifest]]) -> None:
-        for child, again in restored:
-            indexing.pushed(call.services, call.project.id, call.repository, again, child, ())
+        indexing.restored(call.services, call.project.id, call.repository, restored)
         with _audited(call, "create", reference):
             indexing.pushed(call.services, call.project.id, call.repository, manifest, digest, tags)
 

@@ -3,6 +3,8 @@
 Invariant: a tag that exists is not moved here. Two who make one tag at once leave it with one of the two artifacts.
 """
 
+from functools import partial
+
 from chalicelib.api import fixed, indexing
 from chalicelib.api.harbor import listing
 from chalicelib.api.harbor.artifact_views import flag, located, tag_shower
@@ -45,7 +47,8 @@ def create_tag(call: HarborCall) -> Response:
     except RegistryError as error:
         raise translated_missing(error, repository, found.digest) from error
     manifest, once = oci.parse(stored.content, stored.media_type), fixed.among(call.project, repository, [tag])
-    manifests.put(content, repository, manifest, found.digest, [tag], fixed=once)
+    restored = partial(indexing.restored, call.services, call.project.id, repository)
+    manifests.put(content, repository, manifest, found.digest, [tag], restored, fixed=once)
     indexing.retagged(call.services, call.project.id, repository, tag, found.digest)
     call.log("tag", "create", f"{repository}:{tag}")
     return created(call, tag.name)

@@ -75,7 +75,8 @@ def _copy_manifest(under_way: _Copy, digest: Digest, tags: Iterable[Tag], depth:
         _copy_children(under_way, manifest, depth - 1)
     _hold(services.content, source, target, manifest)
     names = tuple(tags)
-    charging.put_manifest(under_way.charged, target, manifest, digest, names)
+    restored = partial(indexing.restored, services, under_way.charged.project.id, target)
+    charging.put_manifest(under_way.charged, target, manifest, digest, names, restored)
     indexing.pushed(services, under_way.charged.project.id, target, manifest, digest, names)
 
 

@@ -76,7 +76,9 @@ def undo(call: HarborCall) -> Response:
 def _put(call: HarborCall, repository: Repository, manifest: Manifest, digest: Digest, tags: Iterable[Tag]) -> None:
     """Push what comes back, as a client would."""
     names = tuple(tags)
-    charging.put_manifest(charging.account(call.services, call.project), repository, manifest, digest, names)
+    restored = partial(indexing.restored, call.services, call.project.id, repository)
+    charged = charging.account(call.services, call.project)
+    charging.put_manifest(charged, repository, manifest, digest, names, restored)
     indexing.pushed(call.services, call.project.id, repository, manifest, digest, names)
 
 
