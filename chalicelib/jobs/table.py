@@ -13,6 +13,7 @@ from chalicelib.jobs import (
     purge_audit,
     quota_reconcile,
     retention,
+    verify,
 )
 from chalicelib.jobs.steps import Job
 from chalicelib.policy.jobs import Kind
@@ -25,5 +26,6 @@ JOBS: Mapping[Kind, Job] = MappingProxyType({
     Kind.PURGE_AUDIT_LOG:    purge_audit.step,
     Kind.QUOTA:              quota_reconcile.step,
     Kind.RETENTION:          retention.step,
+    Kind.VERIFY:             verify.step,
 })
 # fmt: on

@@ -133,6 +133,7 @@ BUILT: frozenset[Kind] = frozenset(
         Kind.PURGE_AUDIT_LOG,
         Kind.QUOTA,
         Kind.RETENTION,
+        Kind.VERIFY,
     }
 )
 

@@ -108,6 +108,32 @@ def register(content: Content, digest: Digest, blob: Blob) -> Blob:
     raise RegistryError(ErrorCode.UNAVAILABLE, headers={"Retry-After": "1"})
 
 
+def enter(content: Content, digest: Digest, blob: Blob, etag: str = "") -> bool:
+    """Enter verified bytes into the index, where it has nothing or an entry with this `etag`; tell whether it did.
+
+    Unlike `register` it deletes nothing: links may lead to the bytes.
+    """
+    try:
+        content.objects.put(
+            layout.blob(digest), _record(content, blob), content_type=JSON, if_absent=not etag, if_match=etag
+        )
+    except ConditionFailedError:
+        return False
+    return True
+
+
+def relink(content: Content, repository: Repository, digest: Digest, etag: str) -> Blob | None:
+    """Let a link that has `etag` lead to where the index has the bytes; return them, or None where that failed."""
+    blob = _kept(content, layout.blob(digest))
+    if blob is None:
+        return None
+    try:
+        content.objects.put(layout.link(repository, digest), _record(content, blob), content_type=JSON, if_match=etag)
+    except ConditionFailedError:
+        return None
+    return blob
+
+
 def _winner(content: Content, digest: Digest, loser: Blob) -> Blob | None:
     """Return the bytes that the index has instead, or None where the loser should try again."""
     found = content.objects.get(layout.blob(digest))

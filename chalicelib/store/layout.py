@@ -9,7 +9,7 @@
     repositories/<name>/_tagged/<algorithm>/<hex>/<tag>   empty: this tag names, or once named, the manifest
     repositories/<name>/_referrers/<subject>/<digest>     the descriptor that the referrers API returns
     uploads/<upload id>                                   state of an upload, then what became of it
-    collector/<execution>/<name>                          what a collector remembers from step to step
+    collector/<execution>/<name>                          what a collector, or a verification, remembers
     history/<key of a tag>/<version>                      a past version, where the bucket keeps none itself
 
 Invariants:
@@ -55,13 +55,18 @@ def blob(digest: Digest) -> str:
     return BLOBS + _path(digest)
 
 
+def blob_digest(key: str) -> str:
+    """Return the digest, as a text, of the bytes that an entry at `key` is about."""
+    return key.removeprefix(BLOBS).replace("/", ":", 1)
+
+
 def hex_of(key: str) -> str:
     """Return the digest, without its algorithm, at whose end a key is."""
     return key.rpartition("/")[2]
 
 
 def collector(execution: int, name: str) -> str:
-    """Return the key of what an execution of the collector remembers between its steps."""
+    """Return the key of what an execution of a collector, or a verification, remembers between its steps."""
     return f"{COLLECTOR}{execution}/{name}"
 
 
@@ -164,6 +169,12 @@ def referrers(repository: Repository, subject: Digest) -> str:
 def referrer(repository: Repository, subject: Digest, digest: Digest) -> str:
     """Return the key of one descriptor that refers to a manifest."""
     return f"{referrers(repository, subject)}{digest.algorithm}-{digest.hex}"
+
+
+def referrer_digests(repository: Repository, key: str) -> tuple[str, str]:
+    """Return what a descriptor at `key` refers to, and what refers, each as a text."""
+    subject, _, digest = key.removeprefix(all_referrers(repository)).partition("/")
+    return subject.replace("-", ":", 1), digest.replace("-", ":", 1)
 
 
 def of_project(name: str) -> tuple[str, str, str]:

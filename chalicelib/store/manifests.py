@@ -115,9 +115,7 @@ def is_tagged(content: Content, repository: Repository, digest: Digest) -> bool:
     """Tell whether a tag names a manifest."""
     keys = (layout.tag(repository, tag) for tag in tags_naming(content, repository, digest))
     while some := tuple(islice(keys, _ASKED_TOGETHER)):
-        if any(
-            head is not None and _digest_of(head) == digest for head in content.together(content.objects.head, some)
-        ):
+        if any(head is not None and is_naming(head, digest) for head in content.together(content.objects.head, some)):
             return True
     return False
 
@@ -131,7 +129,7 @@ def _key(repository: Repository, reference: Tag | Digest) -> str:
 def _through_tags(content: Content, repository: Repository, digest: Digest) -> tuple[str, Object] | None:
     for tag in tags_naming(content, repository, digest):
         found = content.objects.get(layout.tag(repository, tag))
-        if found is not None and _digest_of(found.head) == digest:
+        if found is not None and is_naming(found.head, digest):
             return layout.tag(repository, tag), found
     return None
 
@@ -148,7 +146,15 @@ def tags_naming(content: Content, repository: Repository, digest: Digest) -> Ite
         after = page.entries[-1].key
 
 
+def is_naming(found: Head, digest: Digest) -> bool:
+    """Tell whether a tag, of which this is known, names a manifest."""
+    return found.metadata.get(DIGEST) == str(digest)
+
+
 def _digest_of(found: Head) -> Digest:
+    """Return the digest that a tag names; raise UNKNOWN where it does not say."""
+    if DIGEST not in found.metadata:
+        raise RegistryError(ErrorCode.UNKNOWN, "the stored tag is damaged: push it again")
     return Digest.parse(found.metadata[DIGEST])
 
 
@@ -243,7 +249,7 @@ def _put_tag(
     except ConditionFailedError:
         found = content.objects.head(key)
         # Whoever came first with the same manifest may have been this very request, repeated.
-        if found is None or _digest_of(found) != digest:
+        if found is None or not is_naming(found, digest):
             raise _taken(repository, tag) from None
 
 
@@ -324,7 +330,7 @@ def _check_none_names(content: Content, repository: Repository, digest: Digest, 
     names = tuple(tags)
     found = content.together(content.objects.head, [layout.tag(repository, tag) for tag in names])
     for tag, head in zip(names, found, strict=True):
-        if head is not None and _digest_of(head) == digest:
+        if head is not None and is_naming(head, digest):
             message = f"{repository}:{tag}, which names {digest}, is configured as immutable: it stays"
             raise refusal_for(tag, message)
 
@@ -382,7 +388,7 @@ def _untag(content: Content, repository: Repository, digest: Digest, etag: str, 
     if etag and _dropped(content, key, etag):
         return
     found = content.objects.head(key)
-    if found is not None and _digest_of(found) == digest:
+    if found is not None and is_naming(found, digest):
         _dropped(content, key, found.etag)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -19,7 +19,7 @@ from chalicelib.jobs import engine
 from chalicelib.jobs.steps import Done, Outcome, TaskRun
 from chalicelib.oci.errors import RegistryError
 from chalicelib.policy.grants import ANONYMOUS
-from chalicelib.policy.jobs import BUILT, NO_VENDOR, Kind, Trigger
+from chalicelib.policy.jobs import NO_VENDOR, Kind, Trigger
 from chalicelib.services import Services
 from chalicelib.store import executions, leases, schedules
 from chalicelib.store.executions import New, Task
@@ -200,12 +200,11 @@ def test_parameters_that_make_no_sense_are_refused(world: World, path: str, para
 
 
 def test_what_is_not_built_is_neither_started_nor_scheduled(world: World) -> None:
-    missing = [kind for kind in Kind if kind not in BUILT]
-    for kind in missing:
-        for schedule in ({"type": "Daily"}, {"type": "Manual"}):
-            with pytest.raises(RegistryError, match="not built") as refused:
-                sent(world, replace(OPERATED, kind=kind), {"schedule": schedule})
-            assert refused.value.status == 501
+    unknown = replace(OPERATED, kind=cast("Kind", "OF_ANOTHER_VERSION"))
+    for schedule in ({"type": "Daily"}, {"type": "Manual"}):
+        with pytest.raises(RegistryError, match="not built") as refused:
+            sent(world, unknown, {"schedule": schedule})
+        assert refused.value.status == 501
 
 
 # Looking after all jobs

@@ -21,6 +21,7 @@ KEYS = [
     (layout.data("id"),                                 "data/id"),
     (layout.upload("id"),                               "uploads/id"),
     (layout.blob(DIGEST),                               f"blobs/sha256/{'a' * 64}"),
+    (layout.collector(7, "seen"),                       "collector/7/seen"),
     (layout.catalog(REPOSITORY),                        "catalog/library!nginx"),
     (layout.link(REPOSITORY, DIGEST),                   f"repositories/library/nginx/_blobs/sha256/{'a' * 64}"),
     (layout.manifest(REPOSITORY, DIGEST),               f"repositories/library/nginx/_manifests/sha256/{'a' * 64}"),
@@ -55,6 +56,15 @@ meanings = st.one_of(
 @pytest.mark.parametrize(("key", "expected"), KEYS, ids=[key for _, key in KEYS])
 def test_keys_are_where_the_design_says(key: str, expected: str) -> None:
     assert key == expected
+
+
+def test_digests_are_read_back_from_keys() -> None:
+    assert layout.blob_digest(layout.blob(DIGEST)) == str(DIGEST)
+    assert layout.link_digest(REPOSITORY, layout.link(REPOSITORY, DIGEST)) == str(DIGEST)
+    assert layout.referrer_digests(REPOSITORY, layout.referrer(REPOSITORY, SUBJECT, DIGEST)) == (
+        str(SUBJECT),
+        str(DIGEST),
+    )
 
 
 @given(meanings, meanings)

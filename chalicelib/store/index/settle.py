@@ -165,13 +165,16 @@ def in_s3(index: Index, home: RepositoryRecord, digest: Digest) -> bool:
 
 
 def named(index: Index, repository: Repository, reference: Tag | Digest) -> str:
-    """Return the digest that S3 has under a reference, or ""; what was retired can be pulled, and is not listed."""
+    """Return the digest that S3 has under a reference, or "".
+
+    What was retired can be pulled, and is not listed; nor is a tag of which the object does not say what it names.
+    """
     if isinstance(reference, Digest) and not manifests.is_stored(index.content, repository, reference):
         return str(reference) if manifests.is_tagged(index.content, repository, reference) else ""
     try:
         return str(manifests.head(index.content, repository, reference).digest)
     except RegistryError as error:
-        if error.code is ErrorCode.MANIFEST_UNKNOWN:
+        if error.code in {ErrorCode.MANIFEST_UNKNOWN, ErrorCode.UNKNOWN}:
             return ""
         raise
 
