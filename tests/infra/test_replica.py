@@ -57,15 +57,19 @@ def test_the_bucket_there_can_take_the_place_of_the_first_one() -> None:
     assert {"BucketName", "TableName"} <= set(REPLICA["Outputs"]) & set(STORAGE["Outputs"])
 
 
-def test_every_kind_of_key_is_copied_but_uploads() -> None:
-    # A bucket with versions, as this one, has nothing below history/.
+def test_every_kind_of_key_is_copied_that_a_pull_may_need() -> None:
+    # A bucket with versions, as this one, has nothing below history/; what a collector remembers is its own.
     kinds = {value for name, value in vars(layout).items() if name.isupper() and str(value).endswith("/")}
 
     prefixes = [each["Filter"]["Prefix"] for each in rules() if each["Status"] == "Enabled"]
 
     assert len(prefixes) == len(set(prefixes))
     assert set(prefixes) == COPIED
-    assert {kind for kind in kinds if not kind.startswith("_")} - COPIED == {layout.UPLOADS, layout.HISTORY}
+    assert {kind for kind in kinds if not kind.startswith("_")} - COPIED == {
+        layout.UPLOADS,
+        layout.HISTORY,
+        layout.COLLECTOR,
+    }
 
 
 def test_deletes_are_copied_too_and_a_copy_that_is_late_is_seen() -> None:
