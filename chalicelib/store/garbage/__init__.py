@@ -1,4 +1,4 @@
-"""The collector's rules: what nothing needs, found by listings, and deleted while pushes go on (docs/decisions/015).
+"""The collector's rules: what nothing needs, found by listings, and deleted while pushes go on (docs/decisions/019).
 
 Invariants:
 * Nothing is deleted that was written within the grace period, and nothing but on the condition that it is still what
