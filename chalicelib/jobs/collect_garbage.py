@@ -26,8 +26,8 @@ from chalicelib.services import Services
 from chalicelib.store import layout
 from chalicelib.store.blobs import Blob
 from chalicelib.store.directory import projects
+from chalicelib.store.garbage import needs, unlinked
 from chalicelib.store.garbage import repository as within
-from chalicelib.store.garbage import unlinked
 from chalicelib.store.garbage.repository import Plan
 from chalicelib.store.garbage.seen import Seen
 from chalicelib.store.history import Reach
@@ -73,6 +73,8 @@ def step(services: Services, task: TaskRun) -> Outcome:
     prefix = layout.collector(task.execution_id, "")
     for page in within.entries(services.content, prefix):
         services.content.objects.delete(*(entry.key for entry in page))
+    if not task.dry_run:
+        needs.drop_old(services.content, _plan(services, task, progress).before)
     task.log(_told(task, progress))
     return Done(progress.report())
 
@@ -134,8 +136,7 @@ def _tell(services: Services, task: TaskRun, repository: Repository, found: with
     for digest in found.retired:
         tell = partial(events.deleted, services.index, project.id, repository, digest)
         settling.deleted(services.index, project.id, repository, digest, tell)
-    for digest in found.released:
-        settling.released(services.index, project.id, repository, digest)
+    settling.all_released(services.index, project.id, repository, found.released)
 
 
 def _bytes(services: Services, task: TaskRun, progress: Progress) -> Progress:

@@ -10,6 +10,7 @@
     repositories/<name>/_referrers/<subject>/<digest>     the descriptor that the referrers API returns
     uploads/<upload id>                                   state of an upload, then what became of it
     collector/<execution>/<name>                          what a collector, or a verification, remembers
+    collector/needs/<name>                                and from run to run: what a repository's manifests need
     history/<key of a tag>/<version>                      a past version, where the bucket keeps none itself
 
 Invariants:
@@ -32,6 +33,7 @@ BLOBS = "blobs/"
 REPOSITORIES = "repositories/"
 HISTORY = "history/"
 COLLECTOR = "collector/"
+NEEDS = COLLECTOR + "needs/"
 _TAGS = "_tags/"
 
 
@@ -68,6 +70,11 @@ def hex_of(key: str) -> str:
 def collector(execution: int, name: str) -> str:
     """Return the key of what an execution of a collector, or a verification, remembers between its steps."""
     return f"{COLLECTOR}{execution}/{name}"
+
+
+def needs(repository: Repository) -> str:
+    """Return the key of what the collector knows of a repository's manifests."""
+    return NEEDS + flat(repository)
 
 
 def catalog(repository: Repository) -> str:
@@ -151,9 +158,14 @@ def kept_of(key: str) -> tuple[str, str]:
     return tag_key, version
 
 
+def all_tagged(repository: Repository) -> str:
+    """Return the prefix of what says which tags name, or once named, any manifest of a repository."""
+    return f"{_root(repository)}_tagged/"
+
+
 def tagged(repository: Repository, digest: Digest) -> str:
     """Return the prefix of the tags that name, or once named, a manifest."""
-    return f"{_root(repository)}_tagged/{_path(digest)}/"
+    return f"{all_tagged(repository)}{_path(digest)}/"
 
 
 def all_referrers(repository: Repository) -> str:

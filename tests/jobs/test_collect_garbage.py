@@ -14,6 +14,7 @@ from chalicelib.oci.names import Repository
 from chalicelib.store import layout, manifests
 from chalicelib.store.condemned import Doom
 from chalicelib.store.content import GRACE
+from chalicelib.store.garbage.needs import Known, Needs
 from tests.jobs.collecting import collect, step
 from tests.memory import Clock, Inline, MemoryObjects, services_over
 from tests.store.client import Client, Document, image, index
@@ -99,7 +100,7 @@ def test_a_deleted_image_goes_with_its_bytes_after_the_grace_period(registry: Re
     assert (later["purged_manifests"], later["purged_blobs"], later["freed_space"]) == (1, 1, len(LAYER))
     assert registry.pulled(TWO, "v2")
     assert registry.bucket.keys(layout.manifests(Repository(APP))) == (layout.manifest(Repository(APP), TWO.digest),)
-    assert registry.bucket.keys(layout.COLLECTOR) == ()
+    assert registry.bucket.keys(layout.COLLECTOR) == registry.bucket.keys(layout.NEEDS)
 
 
 def test_a_shorter_grace_period_is_kept_by_pushes_and_by_the_collector() -> None:
@@ -244,6 +245,119 @@ def test_a_damaged_manifest_keeps_every_blob_of_its_repository(registry: Registr
     assert registry.client.blob(APP, Digest.of(LAYER)) == LAYER
 
 
+# What a run knows of manifests from the one before.
+
+
+def _manifests_read(registry: Registry, **parameters: bool) -> int:
+    """Collect, and tell how many manifests were read for that."""
+    asked = registry.client.objects.asked
+    asked.clear()
+    collect(registry.client.services, **parameters)
+    return sum(each.operation == "get" and "/_manifests/" in each.key for each in asked)
+
+
+def test_a_manifest_is_read_once_and_again_where_it_is_not_the_same_object(registry: Registry) -> None:
+    registry.push(ONE)
+    first, second = _manifests_read(registry), _manifests_read(registry)
+    registry.push(TWO, "v2")
+    new = _manifests_read(registry)
+    registry.delete(ONE.digest)
+    condemned = _manifests_read(registry)
+    registry.push(ONE)
+    pushed_again = _manifests_read(registry)
+
+    assert (first, second, new, condemned, pushed_again) == (1, 0, 1, 1, 1)
+
+
+def test_what_is_known_keeps_blobs_children_and_signatures_as_what_is_read_does(registry: Registry) -> None:
+    signature = image(CONFIG, subject=ONE, artifactType="application/x-signature")
+    for document in (ONE, TWO):
+        registry.push(document, str(document.digest))
+    registry.client.push_manifest(APP, "both", BOTH)
+    registry.client.push_manifest(APP, signature.digest, signature)
+    collect(registry.client.services)
+    registry.wait()
+
+    assert _manifests_read(registry, delete_untagged=True) == 0
+    assert registry.pulled(ONE, ONE.digest)
+    assert registry.pulled(TWO, TWO.digest)
+    assert registry.client.manifest(APP, signature.digest).status == 200
+
+
+@pytest.mark.parametrize(
+    "change", [b"", b"{}", lambda content: content[:-1], lambda content: content[:40] + b"0" * 9]
+)
+def test_records_that_are_damaged_are_as_good_as_none(
+    registry: Registry, change: bytes | Callable[[bytes], bytes]
+) -> None:
+    registry.push(ONE)
+    collect(registry.client.services)
+    registry.wait()
+    (key,) = registry.bucket.keys(layout.NEEDS)
+    found = registry.bucket.get(key)
+    assert found
+    registry.bucket.put(key, change if isinstance(change, bytes) else change(found.content))
+
+    assert _manifests_read(registry) == 1
+    assert registry.pulled(ONE)
+    assert _manifests_read(registry) == 0
+
+
+def test_what_does_not_fit_is_read_each_time(registry: Registry) -> None:
+    content, home, small = registry.client.services.content, Repository(APP), 500
+    known = Known({}, small)
+    for document in (ONE, TWO):
+        known.add(document.digest, '"tag"', Needs((Digest.of(LAYER).hex, Digest.of(CONFIG).hex)))
+    known.write(content, home)
+
+    again = Known.read(content, home)
+    assert [again.get(document.digest, '"tag"') is not None for document in (ONE, TWO)] == [True, False]
+
+
+def test_what_is_known_of_a_repository_that_is_gone_is_dropped(registry: Registry) -> None:
+    registry.push(ONE)
+    registry.push(TWO, repository="library/other")
+    collect(registry.client.services)
+    registry.delete(ONE.digest)
+    for _ in range(3):
+        registry.wait()
+        collect(registry.client.services)
+
+    assert registry.bucket.keys(layout.NEEDS) == (layout.needs(Repository("library/other")),)
+
+
+def test_a_collection_is_one_listing_a_thousand_and_then_what_there_is_to_do(registry: Registry) -> None:
+    """The budget, 1 500 requests for 20 repositories of 50 images with 10 % garbage, by what makes it up."""
+    repositories, each, garbage, blobs = 3, 20, 2, 3
+    images = {}
+    for place in ((f"library/r{number}", f"v{tag}") for number in range(repositories) for tag in range(each)):
+        contents = [f"{place} {number}".encode() for number in range(blobs)]
+        for blob in contents:
+            registry.client.push_blob(place[0], blob)
+        images[place] = image(contents[0], contents[1:])
+        registry.client.push_manifest(*place, images[place])
+    collect(registry.client.services)
+    for (repository, tag), document in images.items():
+        if tag in [f"v{number}" for number in range(garbage)]:
+            registry.delete(document.digest, repository)
+    registry.wait()
+    ways = (registry.client.objects.asked, registry.client.indexing.asked)
+    for asked in ways:
+        asked.clear()
+
+    report = collect(registry.client.services)
+
+    # Its manifest read, its tag looked at, both dropped; each blob's link, entry, and entry read.
+    an_image = 3 + 3 * blobs
+    # The repository, its manifests, hints and links, and links again; what is known of it, read and written.
+    a_repository = 1 + 4 + 2
+    # No other repository, entries, what is known of others; the filter and what dies, written, read, dropped; bytes.
+    once = 3 + 6 + 1
+    assert report["purged_blobs"] == repositories * garbage * blobs
+    assert sum(map(len, ways)) == repositories * (garbage * an_image + a_repository) + once
+    assert 20 * (5 * an_image + a_repository) + once + 2 <= 1500
+
+
 def test_what_is_cut_off_anywhere_and_begun_again_leaves_no_garbage_and_takes_nothing_else() -> None:
     def scenario(fault: Fault) -> None:
         registry = Registry.empty()
@@ -336,12 +450,27 @@ def _no_links_any_more(registry: Registry, repository: str) -> None:
     registry.wait()
 
 
+def _known_image_deleted_long_ago(registry: Registry, repository: str) -> None:
+    registry.push(ONE, repository=repository)
+    collect(registry.client.services)
+    registry.delete(ONE.digest, repository)
+    registry.wait()
+
+
+def _known_image_untagged_long_ago(registry: Registry, repository: str) -> None:
+    registry.push(ONE, str(ONE.digest), repository)
+    collect(registry.client.services)
+    registry.wait()
+
+
 BEGINNINGS = (
     _blobs_long_ago,
     _image_deleted_long_ago,
     _image_retired_long_ago,
     _image_untagged_long_ago,
     _no_links_any_more,
+    _known_image_deleted_long_ago,
+    _known_image_untagged_long_ago,
 )
 PUSHES: Mapping[Push, str] = {_asking: APP, _uploading: APP, _mounting: "library/source"}
 

@@ -12,8 +12,10 @@ import pytest
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.manifests import parse
 from chalicelib.oci.names import Repository, Tag
-from chalicelib.store import blobs, history, manifests
+from chalicelib.store import blobs, history, layout, manifests
+from chalicelib.store.ahead import Ahead
 from chalicelib.store.content import Content
+from chalicelib.store.garbage import repository as garbage
 from chalicelib.store.objects import ObjectStore
 from tests.engines import ENGINES, Engine
 from tests.memory import Inline
@@ -71,7 +73,37 @@ class UndoContract(Contract):
             assert manifests.get(content, REPOSITORY, reference).content == one.content
 
 
-class TestMinistack(Engines, VersionsContract, ObjectStoreContract):
+class CollectorContract(Contract):
+    def test_the_collector_finds_every_repository_and_every_hint(
+        self, objects: ObjectStore, now: Callable[[], datetime]
+    ) -> None:
+        content = Content(objects, Inline(), now)
+        names = {"c/a", "c/a-b", "c/a.b", "c/a/b", "c/a/0", "c/a/b-c/d", "c/a0", "c/a_b", "c/a--b/1", "c-d/a", "0/c"}
+        digests = sorted((Digest.of(name.encode()) for name in names), key=str)
+        for name in names:
+            for digest in digests[::2]:
+                objects.put(layout.tagged(Repository(name), digest) + "v1", b"")
+                objects.put(layout.link(Repository(name), digest), b"")
+
+        found = [*_repositories(content)]
+
+        assert {name for name in found if name in names} == names
+        assert len(found) == len(set(found))
+        for name in names:
+            hints = Ahead(content, layout.all_tagged(Repository(name)))
+            links = Ahead(content, layout.links(Repository(name)))
+            hinted = [digest for digest in digests if hints.below(layout.tagged(Repository(name), digest)).keys]
+            linked = [digest for digest in digests if links.below(layout.link(Repository(name), digest)).keys]
+            assert hinted == linked == digests[::2]
+
+
+def _repositories(content: Content) -> Iterator[str]:
+    name = ""
+    while name := garbage.after(content, name):
+        yield name
+
+
+class TestMinistack(Engines, CollectorContract, VersionsContract, ObjectStoreContract):
     engine = "ministack"
 
 
@@ -80,7 +112,7 @@ class TestMinistackVersioned(Engines, UndoContract, VersionsContract, ObjectStor
     versioned = True
 
 
-class TestSeaweedFS(Engines, UndoContract, VersionsContract, ObjectStoreContract):
+class TestSeaweedFS(Engines, CollectorContract, UndoContract, VersionsContract, ObjectStoreContract):
     engine = "seaweedfs"
 
 

@@ -31,6 +31,8 @@ KEYS = [
     (layout.referrers(REPOSITORY, SUBJECT),             f"repositories/library/nginx/_referrers/sha512-{'b' * 128}/"),
     (layout.referrer(REPOSITORY, SUBJECT, DIGEST),
      f"repositories/library/nginx/_referrers/sha512-{'b' * 128}/sha256-{'a' * 64}"),
+    (layout.collector(7, "linked"),                     "collector/7/linked"),
+    (layout.needs(REPOSITORY),                          "collector/needs/library!nginx"),
     (layout.kept(layout.tag(REPOSITORY, Tag("v1"))),    "history/repositories/library/nginx/_tags/v1/"),
 ]
 # fmt: on

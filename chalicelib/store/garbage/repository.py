@@ -4,7 +4,7 @@ What a blob needs to stay linked: a manifest that names it and is there, or was 
 a link written within it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -12,16 +12,20 @@ from functools import partial
 from chalicelib.oci import manifests as oci
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
-from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag
+from chalicelib.oci.pages import LARGEST
 from chalicelib.store import history, layout, manifests
 from chalicelib.store.condemned import doom, is_live, is_retired, original, restore
 from chalicelib.store.content import Content
+from chalicelib.store.garbage.needs import Known, Needs
 from chalicelib.store.garbage.seen import Seen
+from chalicelib.store.garbage.tagged import named as tagged
 from chalicelib.store.history import Reach
 from chalicelib.store.objects import ConditionFailedError, Entry, Object
+from chalicelib.store.table import batches
 
-_PAGE = 200
+# As many manifests are in memory at once.
+_TOGETHER = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,12 @@ class _Marks:
     condemned: list[tuple[Digest, Entry]] = field(default_factory=list)
     untagged: list[Digest] = field(default_factory=list)
 
+    def add(self, needs: Needs) -> None:
+        """Mark what a manifest needs."""
+        for digits in needs.blobs:
+            self.named.add(digits)
+        self.children.update(needs.children)
+
 
 def after(content: Content, name: str) -> str:
     """Return the name of the first repository that has anything, after the one of that name, or ""."""
@@ -75,7 +85,7 @@ def collect(content: Content, repository: Repository, linked: Seen, named: Seen,
     return outcome
 
 
-def entries(content: Content, prefix: str, after: str = "", limit: int = _PAGE) -> Iterator[tuple[Entry, ...]]:
+def entries(content: Content, prefix: str, after: str = "", limit: int = LARGEST) -> Iterator[tuple[Entry, ...]]:
     """Yield what is below a prefix, page by page."""
     while True:
         page = content.objects.list(prefix, after=after, limit=limit)
@@ -86,58 +96,94 @@ def entries(content: Content, prefix: str, after: str = "", limit: int = _PAGE) 
 
 
 def _mark(content: Content, repository: Repository, named: Seen, plan: Plan, outcome: Outcome) -> _Marks:
-    marks = _Marks(named)
+    marks, known = _Marks(named), Known.read(content, repository)
     for page in entries(content, layout.manifests(repository)):
-        found = content.together(content.objects.get, [entry.key for entry in page])
-        for entry, each in zip(page, found, strict=True):
-            if each is not None:
-                digest = Digest.parse(layout.manifest_digest(repository, entry.key))
-                _mark_one(marks, digest, entry, each, plan, outcome)
+        new: list[tuple[Digest, Entry]] = []
+        for entry in page:
+            digest = Digest.parse(layout.manifest_digest(repository, entry.key))
+            needs = known.get(digest, entry.etag)
+            if needs:
+                known.add(digest, entry.etag, needs)
+                _mark_one(marks, digest, entry, needs, plan)
+            else:
+                new.append((digest, entry))
+        for some in batches(new, _TOGETHER):
+            _read(content, some, marks, known, plan, outcome)
+    if not plan.dry:
+        known.write(content, repository)
     return marks
 
 
-def _mark_one(marks: _Marks, digest: Digest, entry: Entry, found: Object, plan: Plan, outcome: Outcome) -> None:
-    old = entry.modified < plan.before
-    if doom(found.head) and old:
-        marks.condemned.append((digest, entry))
-        return
-    manifest = _parsed(digest, found)
-    if manifest is None:
-        outcome.damaged.append(digest)
-        return
-    _needs(marks, manifest)
-    if plan.untagged and old and manifest.subject is None:
+def _read(
+    content: Content,
+    some: Sequence[tuple[Digest, Entry]],
+    marks: _Marks,
+    known: Known,
+    plan: Plan,
+    outcome: Outcome,
+) -> None:
+    """Read manifests, and mark what they need."""
+    found = content.together(content.objects.get, [entry.key for _, entry in some])
+    for (digest, entry), each in zip(some, found, strict=True):
+        if each is None:
+            continue
+        if doom(each.head) and entry.modified < plan.before:
+            marks.condemned.append((digest, entry))
+            continue
+        needs = _needs(digest, each)
+        if needs is None:
+            outcome.damaged.append(digest)
+            continue
+        if not doom(each.head):
+            known.add(digest, each.head.etag, needs)
+        _mark_one(marks, digest, entry, needs, plan)
+
+
+def _mark_one(marks: _Marks, digest: Digest, entry: Entry, needs: Needs, plan: Plan) -> None:
+    marks.add(needs)
+    if plan.untagged and entry.modified < plan.before and not needs.has_subject:
         marks.untagged.append(digest)
 
 
-def _parsed(digest: Digest, found: Object) -> Manifest | None:
-    """Return what a stored manifest says, or None where nobody can tell."""
+def _needs(digest: Digest, found: Object) -> Needs | None:
+    """Return what a stored manifest needs, or None where nobody can tell."""
     content = original(found)
     try:
-        return oci.parse(content, found.head.content_type) if digest.matches(content) else None
+        return Needs.of(oci.parse(content, found.head.content_type)) if digest.matches(content) else None
     except RegistryError:
         return None
 
 
-def _needs(marks: _Marks, manifest: Manifest) -> None:
-    for blob in manifest.blobs:
-        marks.named.add(blob.digest.hex)
-    marks.children.update(child.digest for child in manifest.manifests)
-
-
 def _settle(content: Content, repository: Repository, marks: _Marks, plan: Plan, outcome: Outcome) -> None:
     """Delete what was condemned long ago, or bring it back where it is needed after all."""
-    for digest, entry in marks.condemned:
-        if not plan.dry and (_brought_back(content, repository, digest, marks) or not _dropped(content, entry)):
-            # It is there again; so is what it needs.
-            found = content.objects.get(entry.key)
-            manifest = _parsed(digest, found) if found else None
-            if manifest:
-                _needs(marks, manifest)
-            elif found:
-                outcome.damaged.append(digest)
+    if plan.dry:
+        outcome.manifests += len(marks.condemned)
+        return
+    named = tagged(content, repository, [digest for digest, _ in marks.condemned])
+    free: list[tuple[Digest, Entry]] = []
+    # First what tags name: it may need others.
+    for digest, entry in sorted(marks.condemned, key=lambda each: each[0] not in named):
+        if digest not in named and digest not in marks.children:
+            free.append((digest, entry))
+        elif _brought_back(content, repository, digest, marks) or not _dropped(content, entry):
+            _mark_again(content, digest, entry, marks, outcome)
         else:
             outcome.manifests += 1
+    for some in batches(free, _TOGETHER):
+        gone = content.together(partial(_dropped, content), [entry for _, entry in some])
+        outcome.manifests += sum(gone)
+        for digest, entry in (each for each, is_gone in zip(some, gone, strict=True) if not is_gone):
+            _mark_again(content, digest, entry, marks, outcome)
+
+
+def _mark_again(content: Content, digest: Digest, entry: Entry, marks: _Marks, outcome: Outcome) -> None:
+    """Mark what a manifest needs that is there again."""
+    found = content.objects.get(entry.key)
+    needs = _needs(digest, found) if found else None
+    if needs:
+        marks.add(needs)
+    elif found:
+        outcome.damaged.append(digest)
 
 
 def _brought_back(content: Content, repository: Repository, digest: Digest, marks: _Marks) -> bool:
@@ -204,7 +250,7 @@ def _release(
     content: Content, repository: Repository, linked: Seen, named: Seen, plan: Plan, outcome: Outcome
 ) -> None:
     """Delete links that no manifest needs; where one cannot be read, it may need any of them."""
-    for page in entries(content, layout.links(repository), limit=1000):
+    for page in entries(content, layout.links(repository)):
         digests = [Digest.parse(layout.link_digest(repository, entry.key)) for entry in page]
         garbage = [
             (digest, entry)

@@ -34,7 +34,7 @@ class Dying:
 def find(content: Content, linked: Seen, before: datetime, after: str) -> tuple[tuple[Dying, ...], str]:
     """Return entries that nothing links to, last written `before`, and where to go on, "" at the end."""
     found: list[Dying] = []
-    for page in entries(content, layout.BLOBS, after, limit=1000):
+    for page in entries(content, layout.BLOBS, after):
         old = [entry for entry in page if entry.modified < before and layout.hex_of(entry.key) not in linked]
         found += (dying for dying in content.together(partial(_dying, content), old) if dying)
         if len(found) >= MOST:

@@ -5,7 +5,7 @@ there still (`kept`); whoever deletes gives up after S3 has deleted, and then lo
 last one of them to write records saw S3 as it stayed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from chalicelib.oci.digests import Digest
 from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository
 from chalicelib.store import blobs, layout, manifests
+from chalicelib.store.ahead import Ahead
 from chalicelib.store.index import Index, artifacts, descriptions, repositories
 from chalicelib.store.index.settle import named
 from chalicelib.store.table import (
@@ -67,6 +68,22 @@ def uploaded(index: Index, project_id: int, repository: Repository, digest: Dige
 def released(index: Index, project_id: int, repository: Repository, digest: Digest) -> None:
     """Say that a repository's link to a blob was deleted; raise BusyError. What manifests name stays counted."""
     counting.give_up(index, Holder(project_id, repository, UPLOAD), [str(digest)])
+    _count_if_linked(index, project_id, repository, digest)
+
+
+def all_released(index: Index, project_id: int, repository: Repository, digests: Iterable[Digest]) -> None:
+    """Say that many links of a repository were deleted, looking by listings whether one is there again."""
+    by, ordered = Holder(project_id, repository, UPLOAD), sorted(digests, key=str)
+    for part in batches(map(str, ordered), PART):
+        counting.give_up(index, by, part)
+    links = Ahead(index.content, layout.links(repository))
+    for digest in ordered:
+        found = links.below(layout.link(repository, digest))
+        if found.keys or found.more:
+            _count_if_linked(index, project_id, repository, digest)
+
+
+def _count_if_linked(index: Index, project_id: int, repository: Repository, digest: Digest) -> None:
     blob = blobs.find(index.content, repository, digest)
     if blob:
         uploaded(index, project_id, repository, digest, blob.size)
