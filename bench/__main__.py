@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from bench import cold_start, copies, memory, s3_requests, throughput
+from bench import cold_start, collection, copies, memory, s3_requests, throughput
 from bench.peers import MissingProgramError
 from bench.report import Table, progress, render
 from bench.stage import DELAY_SECONDS, Stage, stage
@@ -22,6 +22,7 @@ Part = Callable[[Stage], Table]
 FULL: Mapping[str, Part] = {
     "requests": partial(s3_requests.measure, sizes=s3_requests.FULL),
     "throughput": partial(throughput.measure, rounds=3, seconds=8),
+    "collection": partial(collection.measure, sizes=collection.FULL),
     "copies": partial(copies.measure, rounds=3),
     "memory": partial(memory.measure, size=2048 * memory.MIB),
     "cold-start": partial(cold_start.measure, best_of=10),
@@ -29,6 +30,7 @@ FULL: Mapping[str, Part] = {
 QUICK: Mapping[str, Part] = {
     "requests": partial(s3_requests.measure, sizes=s3_requests.QUICK),
     "throughput": partial(throughput.measure, rounds=2, seconds=3),
+    "collection": partial(collection.measure, sizes=collection.QUICK),
     "copies": partial(copies.measure, rounds=1),
     "memory": partial(memory.measure, size=256 * memory.MIB),
     "cold-start": partial(cold_start.measure, best_of=4),
@@ -63,7 +65,7 @@ def _options() -> argparse.Namespace:
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of: {', '.join(FULL)}; all by default")
-    parser.add_argument("--quick", action="store_true", help="smaller and shorter, under 4 minutes")
+    parser.add_argument("--quick", action="store_true", help="smaller and shorter, under 5 minutes")
     parser.add_argument("--tags", type=int, help="tags to list from; the most of the time of a long run")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(FULL):

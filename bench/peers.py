@@ -10,6 +10,7 @@ import base64
 import json
 import os
 import shutil
+import subprocess
 import sysconfig
 import tempfile
 import urllib.error
@@ -58,12 +59,23 @@ def program(name: str) -> str:
 def docker_registry(engine: Engine, endpoint: str, bucket: str) -> Iterator[Peer]:
     """Start docker-registry 2.8.2, as Debian has it."""
     (port,) = free_ports(1)
+    with _docker_registry_command("serve", engine, endpoint, bucket, port) as command:
+        yield from _started("docker-registry", command, _inherited(), port, bucket, None)
+
+
+def collect_docker_registry(engine: Engine, endpoint: str, bucket: str) -> None:
+    """Collect its garbage, and wait for the end."""
+    with _docker_registry_command("garbage-collect", engine, endpoint, bucket, 0) as command:
+        subprocess.run(command, env=_inherited(), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@contextmanager
+def _docker_registry_command(name: str, engine: Engine, endpoint: str, bucket: str, port: int) -> Iterator[list[str]]:
     with tempfile.TemporaryDirectory(prefix="docker-registry-") as folder:
         # JSON is YAML.
         config = Path(folder) / "config.yml"
         config.write_text(json.dumps(_docker_registry_config(engine, endpoint, bucket, port)))
-        command = [program("docker-registry"), "serve", str(config)]
-        yield from _started("docker-registry", command, _inherited(), port, bucket, None)
+        yield [program("docker-registry"), name, str(config)]
 
 
 def _docker_registry_config(engine: Engine, endpoint: str, bucket: str, port: int) -> dict[str, object]:
@@ -91,8 +103,8 @@ def _docker_registry_config(engine: Engine, endpoint: str, bucket: str, port: in
 
 
 @contextmanager
-def roadstead(engine: Engine, endpoint: str, bucket: str) -> Iterator[Peer]:
-    """Start this project's server."""
+def roadstead(engine: Engine, endpoint: str, bucket: str, **variables: str) -> Iterator[Peer]:
+    """Start this project's server, with settings."""
     (port,) = free_ports(1)
     with tempfile.TemporaryDirectory(prefix="roadstead-") as folder:
         environment = {
@@ -104,6 +116,7 @@ def roadstead(engine: Engine, endpoint: str, bucket: str) -> Iterator[Peer]:
             "ROADSTEAD_ADMIN_PASSWORD": PASSWORD,
             "PORT": str(port),
             "DATA": folder,
+            **variables,
         }
         command = [program("roadstead"), "serve", "--host", HOST]
         for peer in _started("roadstead", command, environment, port, bucket, ("admin", PASSWORD)):
