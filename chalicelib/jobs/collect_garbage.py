@@ -66,17 +66,27 @@ class Progress:
 
 def step(services: Services, task: TaskRun) -> Outcome:
     """Go on for as long as there is time; raise OSError or RegistryError."""
+    if not task.cursor:
+        # An execution that was stopped, or given up, has left what it remembered.
+        _forget(services, layout.COLLECTOR)
     progress = Progress(**task.cursor) if task.cursor else Progress(services.now().isoformat())
     progress = _PHASES[progress.phase](services, task, progress)
     if progress.phase:
         return Again(asdict(progress), progress.report())
-    prefix = layout.collector(task.execution_id, "")
-    for page in within.entries(services.content, prefix):
-        services.content.objects.delete(*(entry.key for entry in page))
+    _forget(services, layout.collector(task.execution_id, ""))
     if not task.dry_run:
         needs.drop_old(services.content, _plan(services, task, progress).before)
     task.log(_told(task, progress))
     return Done(progress.report())
+
+
+def _forget(services: Services, prefix: str) -> None:
+    for page in within.entries(services.content, prefix):
+        keys = [entry.key for entry in page if not entry.key.startswith(layout.NEEDS)]
+        services.content.objects.delete(*keys)
+        if len(keys) < len(page):
+            # What is known of repositories comes behind all executions.
+            return
 
 
 def _told(task: TaskRun, progress: Progress) -> str:
@@ -123,7 +133,7 @@ def _tell(services: Services, task: TaskRun, repository: Repository, found: with
     if found.damaged:
         names = ", ".join(map(str, found.damaged))
         task.log(
-            f"{repository}: no link was deleted, since these manifests are damaged: {names}; push or delete them"
+            f"{repository}: no more was deleted, since these manifests are damaged: {names}; push or delete them"
         )
     if found.manifests or found.retired or found.released:
         task.log(

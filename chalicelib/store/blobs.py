@@ -179,10 +179,15 @@ def mount(
     return True
 
 
+def keep(content: Content, digest: Digest) -> None:
+    """Keep a blob's bytes for half of the grace period at least, before a link to them is deleted."""
+    _kept(content, layout.blob(digest))
+
+
 def release(content: Content, repository: Repository, digest: Digest) -> None:
     """Let the repository hold a blob no longer; raise BLOB_UNKNOWN. The bytes are the collector's business."""
     require(content, repository, digest)
-    _kept(content, layout.blob(digest))
+    keep(content, digest)
     content.objects.delete(layout.link(repository, digest))
 
 

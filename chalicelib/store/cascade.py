@@ -8,7 +8,7 @@ Invariants:
 * Accessories go before their subject and children after their index: whoever is interrupted leaves nothing that lacks
   a part. What was not reached by then is listed, and can be deleted by itself.
 * What an immutable tag names is not deleted either, nor what has such an accessory. Where one was pushed since that
-  was looked at, it stays with what it names.
+  was looked at, it stays with what it names. So does a child for which any tag was pushed meanwhile.
 * An accessory that tags alone attach, to others as well, stays theirs: it loses the tags that attach it here.
 * S3 changes first, the index is told afterwards. Who needs what is what the index says: a manifest that it missed is
   taken in when it is deleted itself.
@@ -27,6 +27,8 @@ from chalicelib.store.index import Index, artifacts, events, kinds, repositories
 from chalicelib.store.index.artifacts import Accessory, Artifact
 from chalicelib.store.index.repositories import RepositoryRecord
 from chalicelib.store.manifests import IsFixed
+
+_STAYS = 412
 
 # Is called with each tag and manifest that was deleted, after S3 answered.
 Tell = Callable[[Tag | Digest], None]
@@ -103,10 +105,11 @@ class _Deleting:
             if found:
                 self.check(found, looked_at)
 
-    def delete(self, artifact: Artifact, why: Doom = Doom.RETIRED) -> bool:
+    def delete(self, artifact: Artifact, why: Doom = Doom.RETIRED, *, untagged: bool = False) -> bool:
         """Delete without asking who needs it; tell whether it was still there.
 
-        What goes along is retired: an index that is being pushed may need it, and brings it back.
+        What goes along is retired: an index that is being pushed may need it, and brings it back. Raise DENIED (412)
+        where a fixed tag names it or, if it is to be `untagged`, any tag.
         """
         if artifact.digest in self.seen:
             return False
@@ -116,12 +119,23 @@ class _Deleting:
         for accessory in artifacts.accessories(self.index, self.home, artifact.digest).entries:
             if accessory.type in kinds.HARD:
                 self._accessory(accessory)
-        there = self._manifest(Digest.parse(artifact.digest), why)
+        there = self._manifest(Digest.parse(artifact.digest), why, _any_tag if untagged else self.fixed)
         for child in dict.fromkeys(children):
-            found = self._free(child)
-            if found and not found.tags:
-                self.delete(found)
+            self._child(child)
         return there
+
+    def _child(self, digest: str) -> None:
+        """Delete a child that nothing else needs and no tag names, be it one that was pushed just now."""
+        found = self._free(digest)
+        if found is None or found.tags:
+            return
+        try:
+            # The index may not have heard of a tag yet; then what belongs to the child stays as well.
+            manifests.check_not_fixed(self.content, self.home.repository, Digest.parse(digest), _any_tag)
+            self.delete(found, untagged=True)
+        except RegistryError as error:
+            if error.status != _STAYS:
+                raise
 
     def _accessory(self, accessory: Accessory) -> None:
         found = self._free(accessory.digest)
@@ -141,8 +155,8 @@ class _Deleting:
         found = artifacts.find(self.index, self.home, digest)
         return found if found and not artifacts.has_parents(self.index, self.home, digest) else None
 
-    def _manifest(self, digest: Digest, why: Doom) -> bool:
-        there = _is_there(lambda: manifests.delete(self.content, self.home.repository, digest, self.fixed, why))
+    def _manifest(self, digest: Digest, why: Doom, fixed: IsFixed | None) -> bool:
+        there = _is_there(lambda: manifests.delete(self.content, self.home.repository, digest, fixed, why))
         self.tell(digest)
         return there
 
@@ -151,6 +165,10 @@ class _Deleting:
             return
         _is_there(lambda: manifests.delete_tag(self.content, self.home.repository, tag))
         self.tell(tag)
+
+
+def _any_tag(tag: Tag) -> bool:  # noqa: ARG001 - a test of tags has it
+    return True
 
 
 def _is_there(delete: Callable[[], None]) -> bool:

@@ -112,6 +112,12 @@ def link_digest(repository: Repository, key: str) -> str:
     return key.removeprefix(links(repository)).replace("/", ":", 1)
 
 
+def linked(key: str) -> str:
+    """Return the digest, as a text, of the blob that a key below `REPOSITORIES` is a link to, or ""."""
+    name, _, path = key.partition("/_blobs/")
+    return path.replace("/", ":", 1) if name.startswith(REPOSITORIES) else ""
+
+
 def repository_name(key: str) -> str:
     """Return the name of the repository that a key below `REPOSITORIES` belongs to."""
     return key.removeprefix(REPOSITORIES).partition("/_")[0]

@@ -205,7 +205,7 @@ def put(  # noqa: PLR0913 - what a push is made of
     looking = content.pool.submit(is_stored, content, repository, digest) if names else None
     beside(restored)
     if looking and not looking.result():
-        _confirm(content, repository, manifest, digest)
+        confirm(content, repository, manifest, digest)
 
 
 def _unseen(
@@ -227,7 +227,7 @@ def _put_referrer(content: Content, repository: Repository, manifest: Manifest, 
         content.objects.put(key, entry, content_type=JSON)
 
 
-def _confirm(content: Content, repository: Repository, manifest: Manifest, digest: Digest) -> None:
+def confirm(content: Content, repository: Repository, manifest: Manifest, digest: Digest) -> None:
     """Bring back a manifest that somebody condemned, or removed, since it was written, while a tag names it."""
     key = layout.manifest(repository, digest)
     if restore(content, key, manifest.content, manifest.media_type, lambda _: is_tagged(content, repository, digest)):
@@ -362,7 +362,7 @@ def delete(
         content.objects.delete(layout.referrer(repository, manifest.subject.digest, digest))
     condemn(content, key, found, found.head.etag if where == key else "", why)
     if manifest and is_tagged(content, repository, digest):
-        _confirm(content, repository, manifest, digest)
+        confirm(content, repository, manifest, digest)
 
 
 def retire_untagged(content: Content, repository: Repository, digest: Digest) -> bool:

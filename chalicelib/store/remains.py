@@ -5,7 +5,10 @@ Whoever makes a project of the same name must find nothing of the old one: keys 
 Invariant: the keys of a project begin with its prefixes (`layout.of_project`), and no other project's do.
 """
 
-from chalicelib.store import layout
+from functools import partial
+
+from chalicelib.oci.digests import Digest
+from chalicelib.store import blobs, layout
 from chalicelib.store.content import Content
 
 
@@ -24,6 +27,9 @@ def remove(content: Content, project: str) -> None:
     for prefix in layout.of_project(project):
         while True:
             page = content.objects.list(prefix)
+            # Somebody may have mounted from one of these links, behind a collector that comes to them next.
+            linked = (layout.linked(entry.key) for entry in page.entries)
+            content.together(partial(blobs.keep, content), [Digest.parse(digest) for digest in linked if digest])
             content.objects.delete(*(entry.key for entry in page.entries))
             if not page.more:
                 break

@@ -11,10 +11,15 @@ from chalicelib.config import Settings
 from chalicelib.jobs.steps import Done
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository
-from chalicelib.store import layout, manifests
+from chalicelib.store import layout, manifests, remains
 from chalicelib.store.condemned import Doom
 from chalicelib.store.content import GRACE
+from chalicelib.store.garbage import repository as within
+from chalicelib.store.garbage import unlinked
 from chalicelib.store.garbage.needs import Known, Needs
+from chalicelib.store.garbage.repository import Plan
+from chalicelib.store.garbage.seen import Seen
+from chalicelib.store.history import EVER
 from tests.jobs.collecting import collect, step
 from tests.memory import Clock, Inline, MemoryObjects, services_over
 from tests.store.client import Client, Document, image, index
@@ -245,6 +250,50 @@ def test_a_damaged_manifest_keeps_every_blob_of_its_repository(registry: Registr
     assert registry.client.blob(APP, Digest.of(LAYER)) == LAYER
 
 
+def test_the_children_of_a_damaged_index_stay(registry: Registry) -> None:
+    for document in (ONE, TWO):
+        registry.push(document, str(document.digest))
+    registry.client.push_manifest(APP, "both", BOTH)
+    registry.bucket.damage(layout.manifest(Repository(APP), BOTH.digest), b"{}")
+
+    for _ in range(3):
+        registry.wait()
+        collect(registry.client.services, delete_untagged=True)
+
+    assert registry.pulled(ONE, ONE.digest)
+    assert registry.pulled(TWO, TWO.digest)
+
+
+def test_what_an_execution_that_was_stopped_remembered_goes_with_the_next(registry: Registry) -> None:
+    registry.push(ONE)
+    step(registry.client.services, 10_000, {})
+
+    collect(registry.client.services)
+
+    assert registry.bucket.keys(layout.COLLECTOR) == registry.bucket.keys(layout.NEEDS)
+
+
+def test_what_was_mounted_behind_the_collector_outlives_the_project_that_it_came_from(registry: Registry) -> None:
+    registry.push(ONE, repository="b/app")
+    registry.client.push_blob(APP, OTHER)
+    registry.wait()
+    services = registry.client.services
+    # The collector has seen all repositories but the old one.
+    linked = Seen("1")
+    begun = Plan(registry.clock() - GRACE, EVER)
+    within.collect(services.content, Repository(APP), linked, Seen("1"), begun)
+
+    for blob in (CONFIG, LAYER):
+        url = f"/v2/{APP}/blobs/uploads/?mount={Digest.of(blob)}&from=b/app"
+        assert registry.client.ask("POST", url).status == 201
+    registry.client.push_manifest(APP, "v1", ONE)
+    remains.remove(services.content, "b")
+    dying, _ = unlinked.find(services.content, linked, begun.before, "")
+    unlinked.bury(services.content, dying)
+
+    assert registry.pulled(ONE)
+
+
 # What a run knows of manifests from the one before.
 
 
@@ -351,8 +400,9 @@ def test_a_collection_is_one_listing_a_thousand_and_then_what_there_is_to_do(reg
     an_image = 3 + 3 * blobs
     # The repository, its manifests, hints and links, and links again; what is known of it, read and written.
     a_repository = 1 + 4 + 2
-    # No other repository, entries, what is known of others; the filter and what dies, written, read, dropped; bytes.
-    once = 3 + 6 + 1
+    # What was left behind; no other repository, entries, what is known of others; the filter and what dies, written,
+    # read, dropped; bytes.
+    once = 1 + 3 + 6 + 1
     assert report["purged_blobs"] == repositories * garbage * blobs
     assert sum(map(len, ways)) == repositories * (garbage * an_image + a_repository) + once
     assert 20 * (5 * an_image + a_repository) + once + 2 <= 1500

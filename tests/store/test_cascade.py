@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 
 import pytest
 from hypothesis import given, settings
@@ -256,6 +257,26 @@ def test_a_circle_of_subjects_ends(fleet: Fleet) -> None:
 
 
 WHOLE = "a = image; b:own = image; s = cosign of a; i:v1 = index of a b; t = notation of i; j:v2 = index of b"
+
+
+def test_a_child_for_which_a_tag_is_pushed_meanwhile_keeps_it() -> None:
+    for number in count():
+        fleet = Fleet()
+        fleet.build("a = image; b = image; both = index of a b")
+        requests = iter(range(number, -1, -1))
+
+        def push(_operation: str, _key: str, fleet: Fleet = fleet, left: Iterator[int] = requests) -> None:
+            if next(left, None) == 0:
+                fleet.push(fleet.named["a"], "v1")
+
+        fleet.objects.before = push
+        fleet.cascade("both")
+        if next(requests, None) is not None:
+            break
+
+        assert fleet.head("v1") == fleet.digest("a")
+        fleet.check()
+    assert number > 10
 
 
 def test_a_fault_at_any_request_leaves_nothing_that_lacks_a_part_and_the_rest_can_be_deleted() -> None:

@@ -20,6 +20,7 @@ SUBJECT = Digest("sha512", "b" * 128)
 KEYS = [
     (layout.data("id"),                                 "data/id"),
     (layout.upload("id"),                               "uploads/id"),
+    (layout.collector(7, "name"),                       "collector/7/name"),
     (layout.blob(DIGEST),                               f"blobs/sha256/{'a' * 64}"),
     (layout.collector(7, "seen"),                       "collector/7/seen"),
     (layout.catalog(REPOSITORY),                        "catalog/library!nginx"),

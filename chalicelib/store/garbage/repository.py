@@ -79,8 +79,11 @@ def collect(content: Content, repository: Repository, linked: Seen, named: Seen,
     """Collect a repository's garbage, and put the blobs that it still holds into `linked`; `named` is empty."""
     outcome = Outcome()
     marks = _mark(content, repository, named, plan, outcome)
-    _settle(content, repository, marks, plan, outcome)
-    _retire(content, repository, marks, plan, outcome)
+    # What cannot be read may be an index that needs any of them.
+    if not outcome.damaged:
+        _settle(content, repository, marks, plan, outcome)
+    if not outcome.damaged:
+        _retire(content, repository, marks, plan, outcome)
     _release(content, repository, linked, marks.named, plan, outcome)
     return outcome
 

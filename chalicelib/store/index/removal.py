@@ -4,13 +4,17 @@ Invariants:
 * Tags go first, manifests next, the catalog's entry and the record last: whoever is interrupted does it again.
 * The blobs that the repository holds stay held: letting them go is the collector's business, which knows whether a
   push still needs them. The hints which tags named what stay as well.
-* What is pushed meanwhile, and stays, is in the index and in the catalog afterwards.
+* What is pushed meanwhile, and stays, is in the index and in the catalog afterwards. A tag that was pushed behind the
+  listing of tags may have lost its manifest to that of manifests: it is brought back, as `store.manifests` does.
 """
 
 from functools import partial
 
+from chalicelib.oci import manifests as oci
+from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.store import layout, manifests
+from chalicelib.store.content import Content
 from chalicelib.store.index import Index, events, repositories, settle
 from chalicelib.store.index.attempts import in_known
 from chalicelib.store.index.repositories import RepositoryRecord
@@ -47,9 +51,18 @@ def _restore(index: Index, project_id: int, repository: Repository) -> None:
     """Take in what was pushed since the listings: its pusher may have written into the records that are gone."""
     for tag in index.content.objects.list(layout.tags(repository)).entries:
         name = Tag(tag.key.removeprefix(layout.tags(repository)))
+        _bring_back(index.content, repository, name)
         events.retagged(index, project_id, repository, {name.name: settle.named(index, repository, name)})
     for digest in manifests.stored(index.content, repository):
         events.found(index, project_id, repository, digest)
+
+
+def _bring_back(content: Content, repository: Repository, tag: Tag) -> None:
+    """Bring back the manifest that a tag carries, where it is not there by itself."""
+    found = content.objects.get(layout.tag(repository, tag))
+    if found is not None:
+        digest = Digest.parse(found.head.metadata[manifests.DIGEST])
+        manifests.confirm(content, repository, oci.parse(found.content, found.head.content_type), digest)
 
 
 def _purge(index: Index, home: RepositoryRecord) -> None:

@@ -1,6 +1,8 @@
 """What the index shows after pushes, moved tags and deletes: what S3 has, under Harbor's rules of what is listed."""
 
+from collections.abc import Iterator
 from datetime import timedelta
+from itertools import count
 
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Tag
@@ -215,6 +217,27 @@ def test_what_is_pushed_while_its_repository_is_removed_is_in_the_catalog_and_in
     assert world.shown() == world.expected()
     assert artifacts.find_tag(world.index, world.home(), "v2")
     assert world.objects.keys("catalog/") == ("catalog/library!app",)
+
+
+def test_a_tag_that_is_pushed_anew_while_its_repository_is_removed_has_its_manifest() -> None:
+    for number in count():
+        world = World()
+        world.push(image("old"), "v1")
+        requests = iter(range(number, -1, -1))
+
+        def push(_operation: str, _key: str, world: World = world, left: Iterator[int] = requests) -> None:
+            if next(left, None) == 0:
+                world.push(image("old"), "v2")
+
+        world.objects.before = push
+        removal.remove(world.index, PROJECT, HOME)
+        if next(requests, None) is not None:
+            break
+
+        tagged = world.objects.head(layout.tag(HOME, Tag("v2"))) is not None
+        stored = manifests.is_stored(world.index.content, HOME, digest_of(image("old")))
+        assert tagged <= stored
+    assert number > 5
 
 
 def test_what_clients_write_at_length_does_not_overflow_a_record() -> None:
