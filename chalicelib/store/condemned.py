@@ -77,6 +77,20 @@ def condemn(content: Content, key: str, what: Object, etag: str, why: Doom) -> N
     raise _contended()
 
 
+def renew(content: Content, key: str) -> None:
+    """Let an object that was retired stay for another grace period, if it is there still and as it was found."""
+    found = content.objects.get(key)
+    if found is not None and is_retired(found.head):
+        with suppress(ConditionFailedError):
+            content.objects.put(
+                key,
+                secrets.token_hex(_MARK // 2).encode() + original(found),
+                content_type=found.head.content_type,
+                metadata=found.head.metadata,
+                if_match=found.head.etag,
+            )
+
+
 def is_retired(head: Head | None) -> bool:
     """Tell whether an object was retired."""
     return head is not None and doom(head) is Doom.RETIRED

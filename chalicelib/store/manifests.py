@@ -79,7 +79,7 @@ def head(content: Content, repository: Repository, reference: Tag | Digest) -> S
             raise _unknown(reference)
         key, found = named[0], named[1].head
     digest = reference if isinstance(reference, Digest) else _digest_of(found)
-    return StoredManifest(digest, found.content_type, found.size, key)
+    return StoredManifest(digest, found.content_type, found.size, key, retired=is_retired(found))
 
 
 def _find(content: Content, repository: Repository, reference: Tag | Digest) -> tuple[str, Object]:

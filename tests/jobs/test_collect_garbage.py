@@ -237,6 +237,22 @@ def test_an_index_pushed_after_its_child_was_retired_keeps_it(registry: Registry
     assert registry.pulled(ONE, ONE.digest)
 
 
+def test_a_retired_manifest_that_a_pusher_was_told_of_stays_for_the_index_that_names_it(registry: Registry) -> None:
+    for document in (ONE, TWO):
+        registry.push(document, str(document.digest))
+    manifests.delete(registry.client.services.content, Repository(APP), ONE.digest, why=Doom.RETIRED)
+    registry.wait()
+
+    assert registry.client.manifest(APP, ONE.digest, "HEAD").status == 200
+    collect(registry.client.services)
+    registry.client.push_manifest(APP, "both", BOTH)
+    for _ in range(2):
+        registry.wait()
+        collect(registry.client.services)
+
+    assert registry.pulled(ONE, ONE.digest)
+
+
 def test_a_damaged_manifest_keeps_every_blob_of_its_repository(registry: Registry) -> None:
     registry.push(ONE)
     registry.push(TWO, "v2", "library/other")
