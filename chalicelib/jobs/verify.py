@@ -143,7 +143,7 @@ def _inspection(services: Services, task: TaskRun, seen: Seen, progress: Progres
     return Inspection(
         services.content,
         seen,
-        datetime.fromisoformat(progress.begun) - YOUNG,
+        datetime.fromisoformat(progress.begun) - min(YOUNG, services.content.grace),
         repair=bool(task.parameters.get("repair", False)),
         sample=int(task.parameters.get("sample", SAMPLE)),
         salt=str(task.execution_id),

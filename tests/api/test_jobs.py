@@ -14,6 +14,7 @@ from chalicelib.api.harbor.calls import HarborCall
 from chalicelib.api.harbor.clearing import GARBAGE_COLLECTION, PURGE
 from chalicelib.api.harbor.errors import HarborError
 from chalicelib.api.harbor.execution_views import Operated
+from chalicelib.api.harbor.verification import VERIFICATION
 from chalicelib.api.http import Request
 from chalicelib.jobs import engine
 from chalicelib.jobs.steps import Done, Outcome, TaskRun
@@ -66,7 +67,7 @@ def world() -> World:
     return World()
 
 
-@pytest.mark.parametrize("operated", [GARBAGE_COLLECTION, PURGE], ids=lambda operated: operated.kind)
+@pytest.mark.parametrize("operated", [GARBAGE_COLLECTION, PURGE, VERIFICATION], ids=lambda operated: operated.kind)
 def test_the_history_of_a_kind_is_its_executions_the_latest_first(world: World, operated: Operated) -> None:
     first, second = world.done(operated.kind, {"dry_run": True}), world.begin(operated.kind)
     world.begin(BUILT_KIND)
@@ -186,6 +187,11 @@ def test_what_is_no_schedule_is_refused(world: World, schedule: Mapping[str, Any
     [
         ("/system/gc", {"workers": 0}),
         ("/system/gc", {"workers": 11}),
+        ("/system/verify", {"sample": 101}),
+        ("/system/verify", {"sample": "all"}),
+        ("/system/verify", {"repository": "app"}),
+        ("/system/verify", {"project": "Library"}),
+        ("/system/verify", {"project": "library", "repository": "_app"}),
         ("/system/gc", {"delete_untagged": "yes"}),
         ("/system/purgeaudit", {}),
         ("/system/purgeaudit", {"audit_retention_hour": 1}),

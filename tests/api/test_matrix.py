@@ -30,6 +30,7 @@ _NOTHING = {
     "addition": "build_history",
     "gc_id": "999999999",
     "reconciliation_id": "999999999",
+    "verify_id": "999999999",
     "purge_id": "999999999",
     "pool_id": "none",
     "job_id": "999999999",

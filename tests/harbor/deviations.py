@@ -90,4 +90,11 @@ EXTENSIONS: tuple[Extension, ...] = (
     Extension("POST", f"{_TAG}/undo", "the tag names again what it named before, or at a version of its history"),
     Extension("POST", "/quotas/reconciliations", "what quotas count is made to agree with what is stored"),
     Extension("GET", "/quotas/reconciliations/{reconciliation_id}", "how far that is, and how much was wrong"),
+    Extension("GET", "/system/verify", "the verifications of what is stored, the latest first"),
+    Extension("GET", "/system/verify/{verify_id}", "how far one is, and what it found"),
+    Extension("PUT", "/system/verify/{verify_id}", "stop it"),
+    Extension("GET", "/system/verify/{verify_id}/log", "each damage that it found, and what to do"),
+    Extension("GET", "/system/verify/schedule", "when what is stored is verified"),
+    Extension("POST", "/system/verify/schedule", "verify now, or set the schedule"),
+    Extension("PUT", "/system/verify/schedule", "the same"),
 )

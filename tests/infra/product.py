@@ -55,6 +55,7 @@ VENDOR = 7
 PARAMETERS: Mapping[Kind, Mapping[str, object]] = {
     Kind.GARBAGE_COLLECTION: {"delete_untagged": True, "workers": 2},
     Kind.PURGE_AUDIT_LOG: {"audit_retention_hour": 24, "include_event_types": "update_project"},
+    Kind.VERIFY: {"repair": True, "sample": 100},
 }
 _PURGE = {
     "schedule": {"type": "Manual"},
@@ -155,6 +156,13 @@ HARBOR: tuple[Step, ...] = (
     Step("POST", "/system/gc/schedule", _NO_SCHEDULE),
     Step("PUT", "/system/gc/schedule", _NO_SCHEDULE),
     Step("GET", "/system/gc/schedule"),
+    Step("GET", "/system/verify"),
+    Step("GET", "/system/verify/{verify_id}"),
+    Step("GET", "/system/verify/{verify_id}/log"),
+    Step("PUT", "/system/verify/{verify_id}"),
+    Step("POST", "/system/verify/schedule", _NO_SCHEDULE),
+    Step("PUT", "/system/verify/schedule", _NO_SCHEDULE),
+    Step("GET", "/system/verify/schedule"),
     Step("POST", "/system/purgeaudit/schedule", _PURGE, "purge_id"),
     Step("GET", "/system/purgeaudit"),
     Step("GET", "/system/purgeaudit/{purge_id}"),
@@ -326,6 +334,7 @@ def _begun(registry: Registry) -> Mapping[str, str]:
     begun = {}
     for name, kind in (
         ("gc_id", Kind.GARBAGE_COLLECTION),
+        ("verify_id", Kind.VERIFY),
         ("job_id", Kind.ABANDONED_UPLOADS),
     ):
         tasks, changes = executions.beginning(services.directory, New(kind, NO_VENDOR, Trigger.SCHEDULE, {}))
@@ -355,6 +364,21 @@ def garbage(registry: Registry) -> None:
     assert registry.client.ask("DELETE", f"/v2/{repository}/manifests/gone").status == 202
     registry.sign(repository, first)
     assert registry.client.ask("DELETE", f"/v2/{repository}/manifests/{first}").status == 202
+
+
+def damage(registry: Registry, services: Services, lose: Callable[[str], None]) -> None:
+    """Push images, and take from them what can be repaired, and bytes that nobody has; leave bytes of no image."""
+    for name in ("mended", "broken"):
+        registry.image(f"library/{name}", "v1", f"{name} image")
+    mended, content = Repository("library/mended"), services.content
+    lose(layout.catalog(mended))
+    links = content.objects.list(layout.links(mended)).entries
+    lose(layout.blob(Digest.parse(layout.link_digest(mended, links[0].key))))
+    lose(content.objects.list(layout.manifests(mended)).entries[0].key)
+    broken = Repository("library/broken")
+    link = content.objects.list(layout.links(broken)).entries[0]
+    lose(blobs.require(content, broken, Digest.parse(layout.link_digest(broken, link.key))).key)
+    content.objects.put(layout.data("orphan"), b"of no image")
 
 
 def begin_retention(registry: Registry, directory: Directory) -> list[Task]:

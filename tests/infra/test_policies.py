@@ -28,10 +28,13 @@ from chalicelib.api import dispatch
 from chalicelib.api.harbor.endpoints import ENDPOINTS
 from chalicelib.jobs import abandoned_uploads, count_pulls
 from chalicelib.policy.audit import Event
+from chalicelib.policy.damage import Damage
 from chalicelib.policy.jobs import Status
 from chalicelib.services import Services
 from chalicelib.store import executions
 from chalicelib.store.directory import audit
+from chalicelib.store.garbage.seen import Seen
+from chalicelib.store.inspection import Found, Inspection, unused
 from tests.api.artifacts import Registry
 from tests.infra import product
 from tests.infra.aws_calls import (
@@ -131,6 +134,7 @@ def _do_jobs(aws: World) -> frozenset[Call]:
     with aws.function("api_handler") as app:
         registry, client = _clients(app)
         product.garbage(registry)
+        product.damage(registry, app.services(), aws.lose)
         begun = client.ask("POST", "/v2/library/app/blobs/uploads/").headers["Location"]
         assert client.ask("PATCH", begun, product.LARGE).status == 202
         directory = app.services().directory
@@ -148,6 +152,7 @@ def _do_jobs(aws: World) -> frozenset[Call]:
         dropped = abandoned_uploads.run(app.services(), timedelta())
         assert dropped.states
         assert dropped.multiparts
+        _look_at_bytes(app.services())
         taken = aws.recorder.take()
     with aws.function("api_handler") as app:
         for task in tasks:
@@ -155,6 +160,16 @@ def _do_jobs(aws: World) -> frozenset[Call]:
             assert found is not None
             assert found.status is Status.SUCCESS, (found.kind, found.error)
     return taken | {Call(name, "roadstead-jobs") for name in FED}
+
+
+def _look_at_bytes(services: Services) -> None:
+    """Verify as if the bytes were old enough for that."""
+    found: list[Found] = []
+    inspection = Inspection(
+        services.content, Seen(""), services.now(), repair=True, sample=100, salt="", tell=found.append
+    )
+    assert unused.data(inspection, "", timedelta()) == ""
+    assert Damage.BYTES_UNKNOWN in {each.damage for each in found}
 
 
 def _long_ago(services: Services) -> Callable[[], datetime]:

@@ -19,6 +19,7 @@ from chalicelib.api.harbor import (
     tag_history,
     usergroups,
     users,
+    verification,
 )
 from chalicelib.api.harbor.calls import HarborEndpoint
 
@@ -39,6 +40,7 @@ ENDPOINTS: tuple[HarborEndpoint, ...] = (
     *quotas.ENDPOINTS,
     *audit.ENDPOINTS,
     *clearing.ENDPOINTS,
+    *verification.ENDPOINTS,
     *jobservice.ENDPOINTS,
     *search.ENDPOINTS,
 )

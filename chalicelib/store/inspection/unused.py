@@ -75,11 +75,11 @@ def _dropped(inspection: Inspection, key: str, etag: str) -> bool:
     return True
 
 
-def data(inspection: Inspection, after: str) -> str:
-    """Look at some of the bytes; return where to go on, "" at the end."""
+def data(inspection: Inspection, after: str, young: timedelta = UPLOAD) -> str:
+    """Look at some of the bytes that are no longer `young`; return where to go on, "" at the end."""
     content = inspection.content
     page = content.objects.list(layout.DATA, after=after, limit=1000)
-    before = min(inspection.before, content.now() - UPLOAD)
+    before = min(inspection.before, content.now() - young)
     read = 0
     for entry in page.entries:
         if entry.modified >= before or entry.key in inspection.seen:
