@@ -18,6 +18,7 @@ from chalicelib.cli.projects import member, project
 from chalicelib.cli.repositories import artifact, repo
 from chalicelib.cli.robots import robot
 from chalicelib.cli.tags import tag
+from chalicelib.cli.upkeep import gc, verify
 from chalicelib.cli.users import user
 from chalicelib.config import Settings
 
@@ -121,7 +122,22 @@ for command in (run, serve):
     for option in reversed(_LISTEN):
         option(command)
 
-for client in (login, logout, status, project, member, robot, user, repo, artifact, tag, doctor, completion):
+for client in (
+    login,
+    logout,
+    status,
+    project,
+    member,
+    robot,
+    user,
+    repo,
+    artifact,
+    tag,
+    gc,
+    verify,
+    doctor,
+    completion,
+):
     main.add_command(client)
 
 if __name__ == "__main__":

@@ -174,6 +174,13 @@ class Harbor:
             {"digest": OLD, "time": TIME, "size": 0, "current": False, "deleted": True, "version": "v0"},
         ]
     )
+    # How a job goes, look by look: its status and its log so far; and what it found.
+    job: list[tuple[str, str]] = field(
+        default_factory=lambda: [("Pending", ""), ("Running", "one\n"), ("Success", "one\ntwo\n")]
+    )
+    job_found: Row = field(
+        default_factory=lambda: {"freed_space": 2_200_000, "purged_blobs": 3, "purged_manifests": 1}
+    )
     health: str = "healthy"
     instead: dict[tuple[str, str], Answer | Callable[[Asked], Answer]] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
@@ -464,6 +471,25 @@ def _undo(harbor: Harbor, asked: Asked, _user: str, *_names: str) -> Answer:
     return Answer(200, {"digest": _one(harbor.history, "version", version=version)["digest"]})
 
 
+def _start_job(_harbor: Harbor, asked: Asked, _user: str) -> Answer:
+    assert asked.body["schedule"] == {"type": "Manual"}
+    return Answer(201, None, {"Location": f"{asked.path}/41"})
+
+
+def _get_job(harbor: Harbor, _asked: Asked, _user: str, number: str) -> Answer:
+    if len(harbor.job) > 1:
+        harbor.job.pop(0)
+    found = {"id": int(number), "job_name": "JOB", "job_kind": "MANUAL", "deleted": False, "creation_time": TIME}
+    parameters = json.dumps({"dry_run": False, **harbor.job_found})
+    return Answer(200, {**found, "job_status": harbor.job[0][0], "job_parameters": parameters, "update_time": TIME})
+
+
+def _job_log(harbor: Harbor, _asked: Asked, _user: str, _number: str) -> Answer:
+    if not harbor.job[0][1]:
+        raise RefusedError(404, "log entity: 41 not found")
+    return Answer(200, harbor.job[0][1].encode(), {"Content-Type": "text/plain"})
+
+
 _PROJECT, _NUMBER, _PART = "/projects/([^/]+)", "/([0-9]+)", "/([^/]+)"
 _REPOSITORY = f"{_PROJECT}/repositories{_PART}"
 _ARTIFACT = f"{_REPOSITORY}/artifacts{_PART}"
@@ -509,6 +535,12 @@ ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
     ("GET",    f"{_ARTIFACT}/tags",              _list_tags),
     ("POST",   f"{_ARTIFACT}/tags",              _create_tag),
     ("DELETE", f"{_ARTIFACT}/tags{_PART}",       _delete_tag),
+    ("POST",   "/system/gc/schedule",            _start_job),
+    ("GET",    f"/system/gc{_NUMBER}",           _get_job),
+    ("GET",    f"/system/gc{_NUMBER}/log",       _job_log),
+    ("POST",   "/system/verify/schedule",        _start_job),
+    ("GET",    f"/system/verify{_NUMBER}",       _get_job),
+    ("GET",    f"/system/verify{_NUMBER}/log",   _job_log),
     ("GET",    f"{_TAG}/history",                _history),
     ("POST",   f"{_TAG}/undo",                   _undo),
 )

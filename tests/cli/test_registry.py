@@ -70,6 +70,16 @@ def test_a_team_works_with_its_project(admin: Cli, registry: Server, tmp_path: P
     assert did(alice, "status", "-q").strip() == registry.url
 
 
+def test_what_is_stored_is_verified_and_garbage_collected(admin: Cli, registry: Server) -> None:
+    did(admin, "project", "create", "kept")
+    push(registry, "kept/app", "v1", 7)
+
+    assert did(admin, "verify", "--sample", "100") == "Nothing is wrong.\n"
+    assert did(admin, "verify", "kept/app", "--repair") == "Nothing is wrong.\n"
+    assert "FREED:      0 B" in did(admin, "gc")
+    assert admin.json("artifact", "show", "kept/app:v1")
+
+
 def test_a_tag_has_a_past(admin: Cli, registry: Server) -> None:
     did(admin, "project", "create", "past")
     first, second = push(registry, "past/a/b", "latest", 1), push(registry, "past/a/b", "latest", 2)

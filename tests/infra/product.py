@@ -371,11 +371,11 @@ def damage(registry: Registry, services: Services, lose: Callable[[str], None]) 
     for name in ("mended", "broken"):
         registry.image(f"library/{name}", "v1", f"{name} image")
     mended, content = Repository("library/mended"), services.content
-    lose(layout.catalog(mended))
     links = content.objects.list(layout.links(mended)).entries
     lose(layout.blob(Digest.parse(layout.link_digest(mended, links[0].key))))
     lose(content.objects.list(layout.manifests(mended)).entries[0].key)
     broken = Repository("library/broken")
+    lose(layout.catalog(broken))
     link = content.objects.list(layout.links(broken)).entries[0]
     lose(blobs.require(content, broken, Digest.parse(layout.link_digest(broken, link.key))).key)
     content.objects.put(layout.data("orphan"), b"of no image")
