@@ -266,13 +266,25 @@ def _usage(run: _Run, progress: Progress) -> Progress:
     if not run.inspection.repair:
         return replace(progress, phase=_DONE)
     cursor = quota_reconcile.Cursor(**progress.usage) if progress.usage else _first(run)
-    following = quota_reconcile.advance(run.services, cursor) if cursor else None
-    if cursor and following:
-        for _ in range(following.repaired - cursor.repaired):
-            run.inspection.found(Damage.USAGE_WRONG, cursor.project, (), lambda: True)
+    following = _counted_anew(run, cursor) if cursor else None
     if following is None or (run.project and following.project != run.project):
         return replace(progress, phase=_DONE, usage={})
     return replace(progress, usage=following.document())
+
+
+def _counted_anew(run: _Run, cursor: quota_reconcile.Cursor) -> quota_reconcile.Cursor | None:
+    """Count a part anew and tell of what was wrong; return what follows. Of what cannot be read nobody can tell."""
+    try:
+        following = quota_reconcile.advance(run.services, cursor)
+    except (OSError, RegistryError):
+        raise
+    except Exception:
+        log_.exception("what the project %s uses could not be counted", cursor.project)
+        run.task.log(f"{cursor.project}: what it uses cannot be counted while the damages above are left")
+        return quota_reconcile.next_project(run.services, cursor.project, cursor.repaired)
+    for _ in range(following.repaired - cursor.repaired if following else 0):
+        run.inspection.found(Damage.USAGE_WRONG, cursor.project, (), lambda: True)
+    return following
 
 
 def _first(run: _Run) -> quota_reconcile.Cursor | None:

@@ -1,17 +1,23 @@
 """What a verification finds and repairs; that it leaves what is right alone, whatever is damaged."""
 
+import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 from chalicelib.oci.digests import Digest
+from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.policy.damage import ROWS, Damage, line
 from chalicelib.store import blobs, layout
 from chalicelib.store.index import artifacts, repositories
 from chalicelib.store.table import Delete, every
 from chalicelib.store.usage import taken
+from tests.jobs.collecting import collect
 from tests.jobs.verifying import (
     APP,
     BESIDE,
@@ -26,7 +32,8 @@ from tests.jobs.verifying import (
     kinds,
     look,
 )
-from tests.store.client import Document
+from tests.store.client import Client, Document
+from tests.store.faults import Fault, Kind, every_fault
 
 WHOLE: tuple[tuple[Document, object, Repository], ...] = (
     (ONE, "v1", APP),
@@ -247,3 +254,91 @@ def test_names_that_the_registry_never_writes_are_told(registry: Registry) -> No
     registry.clock.advance(LONG)
 
     assert kinds(registry.services) == {Damage.NAME_UNKNOWN: 5}
+
+
+# Whatever is damaged, and wherever it is cut off.
+
+
+def _pulled(registry: Registry) -> set[tuple[str, str]]:
+    """Return which of the images can be pulled whole, by repository and reference."""
+    return {
+        (repository.name, str(reference))
+        for document, reference, repository in WHOLE
+        if registry.pulls(document, reference, repository)
+    }
+
+
+def _wreck(registry: Registry, chance: random.Random) -> None:
+    """Do something to an object of the registry."""
+    key = chance.choice(registry.bucket.keys())
+    found = registry.bucket.get(key)
+    assert found
+    match chance.randrange(5):
+        case 0:
+            registry.lose(key)
+        case 1:
+            registry.bucket.damage(key, chance.choice((b"", b"{}", b"[1]", b"null", b'{"key": 1}', b"\xff")))
+        case 2:
+            registry.bucket.damage(key, found.content[: len(found.content) // 2])
+        case 3:
+            registry.bucket.damage(key, found.content.swapcase())
+        case _:
+            registry.bucket.put(key, found.content)
+
+
+@given(st.integers(0, 1 << 32), st.integers(1, 6))
+@settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.generate])
+def test_whatever_is_damaged_is_survived_and_no_repair_takes_what_could_be_pulled(seed: int, number: int) -> None:
+    registry, chance = Registry(), random.Random(seed)
+    for _ in range(number):
+        _wreck(registry, chance)
+    registry.clock.advance(LONG)
+    before = _pulled(registry)
+
+    seen = look(registry.services, hurried=chance.random() < 0.5, sample=100)
+    assert _pulled(registry) == before
+    left = [look(registry.services, sample=100, repair=True)["left"] for _ in range(3)][-1]
+    registry.clock.advance(LONG)
+
+    assert _pulled(registry) >= before
+    assert look(registry.services, sample=100)["left"] == left <= seen["left"] + number
+    collect(registry.services)
+    assert _pulled(registry) >= before
+
+
+TOGETHER = (
+    "a manifest's bytes, which tags carry",
+    "a tag's hint",
+    "a referrer's entry",
+    "what a link says",
+    "bytes twice",
+    "a repository in the catalog",
+)
+
+
+def _cut_off(fault: Fault) -> None:
+    """Let a repair of several damages be cut off, and see that the next ones finish it."""
+    registry = Registry()
+    for each in PLANTED:
+        if each.name in TOGETHER:
+            each.plant(registry)
+    before = _pulled(registry)
+    cut = Client.of(registry.bucket, registry.clock)
+    with fault.on(cut.objects), suppress(RegistryError):
+        look(cut.services, hurried=False, sample=100, repair=True)
+    for _ in range(2):
+        look(registry.services, hurried=False, sample=100, repair=True)
+    registry.clock.advance(LONG)
+
+    assert _pulled(registry) >= before
+    assert kinds(registry.services, hurried=False) == {}
+
+
+@pytest.mark.parametrize("number", range(1, 160, 11))
+def test_a_repair_that_is_killed_is_finished_by_the_next(number: int) -> None:
+    _cut_off(Fault(Kind.KILLED_AFTER, number))
+
+
+@pytest.mark.soak
+def test_a_repair_that_is_cut_off_anywhere_is_finished_by_the_next() -> None:
+    assert every_fault(_cut_off) > 60
