@@ -6,6 +6,8 @@ Invariant: a project without rules costs a push and a deletion nothing, and one 
 from collections.abc import Iterable
 from functools import partial
 
+from chalicelib.oci.digests import Digest
+from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.policy import immutability
 from chalicelib.policy.immutability import Rule
@@ -13,7 +15,9 @@ from chalicelib.store import layout
 from chalicelib.store.content import Content
 from chalicelib.store.directory import immutable_rules
 from chalicelib.store.directory.projects import Project
+from chalicelib.store.index import Index
 from chalicelib.store.manifests import IsFixed, refusal_for
+from chalicelib.store.usage import counting
 
 
 def test(project: Project, repository: Repository) -> IsFixed | None:
@@ -37,6 +41,16 @@ def check_may_go(project: Project, repository: Repository, tag: Tag) -> None:
     if among(project, repository, [tag]):
         message = f"{repository}:{tag} is configured as immutable: a rule of the project has to go first"
         raise refusal_for(tag, message)
+
+
+def check_blob_may_go(index: Index, project: Project, repository: Repository, digest: Digest) -> None:
+    """Raise DENIED (412) where a manifest needs a blob, in a project with rules: an immutable tag may lead there."""
+    if not immutable_rules.of(project):
+        return
+    needing = counting.manifests_holding(index, project.id, repository, str(digest))
+    if needing:
+        message = f"{needing[0]} needs the blob, and the project has immutable tags: delete the manifest first"
+        raise RegistryError(ErrorCode.DENIED, message, status=412)
 
 
 def check_may_be_emptied(content: Content, project: Project, repository: Repository) -> None:

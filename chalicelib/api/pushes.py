@@ -38,6 +38,7 @@ CHUNK_MIN_LENGTH = str(oci_uploads.MIN_PART)
 def delete_blob(call: Call) -> Response:
     """Let the repository hold the blob no longer (end-10)."""
     digest = Digest.parse(call.argument)
+    fixed.check_blob_may_go(call.services.index, call.project, call.repository, digest)
     blobs.release(call.services.content, call.repository, digest)
     indexing.released(call.services, call.project.id, call.repository, digest)
     return Response(202)

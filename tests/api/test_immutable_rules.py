@@ -218,6 +218,18 @@ def test_a_fixed_tag_is_not_deleted_by_any_way(fixed: Registry) -> None:
     assert fixed.pull("library/app", "v1") == fixed.pull("library/app", digest) == 200
 
 
+def test_the_blobs_of_a_manifest_are_not_deleted_where_tags_are_fixed(fixed: Registry) -> None:
+    digest = fixed.get(f"{APP}/artifacts/v1")["digest"]
+    fixed.client.headers = basic()
+    config = orjson.loads(fixed.client.ask("GET", f"/v2/library/app/manifests/{digest}").body)["config"]["digest"]
+    unneeded = fixed.blob("library/app", b"what no manifest names")
+
+    fixed.client.headers = basic()
+    refused(fixed.client.ask("DELETE", f"/v2/library/app/blobs/{config}"))
+    assert fixed.client.ask("HEAD", f"/v2/library/app/blobs/{config}").status == 200
+    assert fixed.client.ask("DELETE", f"/v2/library/app/blobs/{unneeded}").status == 202
+
+
 def test_a_free_tag_of_the_same_artifact_can_be_deleted_alone(fixed: Registry) -> None:
     fixed.image("library/app", "latest", "x")
 

@@ -27,6 +27,8 @@ def remove(index: Index, project_id: int, repository: Repository) -> None:
     """Remove a repository with everything in it; raise BusyError or OSError, where doing it again helps."""
     for prefix in (layout.tags(repository), layout.manifests(repository), layout.all_referrers(repository)):
         _empty(index, prefix)
+    for tag in index.content.objects.list(layout.tags(repository)).entries:
+        _bring_back(index.content, repository, tag.key)
     index.content.objects.delete(layout.catalog(repository))
     in_known(index, project_id, repository, partial(forget, index))
 
@@ -51,15 +53,14 @@ def _restore(index: Index, project_id: int, repository: Repository) -> None:
     """Take in what was pushed since the listings: its pusher may have written into the records that are gone."""
     for tag in index.content.objects.list(layout.tags(repository)).entries:
         name = Tag(tag.key.removeprefix(layout.tags(repository)))
-        _bring_back(index.content, repository, name)
         events.retagged(index, project_id, repository, {name.name: settle.named(index, repository, name)})
     for digest in manifests.stored(index.content, repository):
         events.found(index, project_id, repository, digest)
 
 
-def _bring_back(content: Content, repository: Repository, tag: Tag) -> None:
+def _bring_back(content: Content, repository: Repository, key: str) -> None:
     """Bring back the manifest that a tag carries, where it is not there by itself."""
-    found = content.objects.get(layout.tag(repository, tag))
+    found = content.objects.get(key)
     if found is not None:
         digest = Digest.parse(found.head.metadata[manifests.DIGEST])
         manifests.confirm(content, repository, oci.parse(found.content, found.head.content_type), digest)

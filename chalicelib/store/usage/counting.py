@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from chalicelib.oci.names import Repository
+from chalicelib.store import layout
 from chalicelib.store.index import Index
 from chalicelib.store.index.attempts import anew
 from chalicelib.store.table import (
@@ -32,6 +33,7 @@ from chalicelib.store.usage import (
     PART,
     RESERVED,
     SHARDS,
+    UPLOAD,
     counted,
     counter,
     holder,
@@ -225,6 +227,14 @@ def forget(index: Index, project_id: int) -> None:
 def _forget(index: Index, project_id: int, number: int) -> None:
     for batch in batches(every(index.table, partition(project_id, number)), _TOGETHER):
         index.table.commit(*(Delete(record.key) for record in batch))
+
+
+def manifests_holding(index: Index, project_id: int, repository: Repository, digest: str) -> tuple[str, ...]:
+    """Return which manifests of a repository hold a digest, some of them where they are very many."""
+    wanted = Slice(f"{digest}/{layout.flat(repository)}/")
+    found = index.table.query(partition(project_id, shard(digest)), wanted).entries
+    holders = (parsed_holder(record.key.sort)[2] for record in found)
+    return tuple(who for who in holders if who != UPLOAD and not who.startswith(RESERVED))
 
 
 def settled(index: Index, project_id: int, digest: str) -> bool:
