@@ -5,9 +5,11 @@ Each field of `Settings` says which variable sets it. The README's table is comp
 """
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from ipaddress import ip_network
 from types import MappingProxyType
 
 # fmt: off
@@ -22,6 +24,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType({
     "ROADSTEAD_HISTORY_DAYS":       "for how many days a tag can go back to what it named before; 30",
     "ROADSTEAD_GC_GRACE_SECONDS":   "how long garbage collection spares what nothing needs; 7200, in all processes",
     "ROADSTEAD_METRICS":            "open, if everybody may read the metrics; else who may see all quotas",
+    "ROADSTEAD_PRIVATE_TARGETS":    "networks and hosts that are not public, and that webhooks may reach",
     "AWS_REGION":                   "region of bucket and table",
     "AWS_ENDPOINT_URL_S3":          "an S3 service other than AWS",
     "AWS_ENDPOINT_URL_DYNAMODB":    "a DynamoDB service other than AWS",
@@ -35,6 +38,7 @@ THROUGH_THE_SERVER = "/"
 # Begins the name of a table that is a SQLite file of this machine.
 FILE_TABLE = "file:"
 _KEY_BYTES = 32
+_TARGETS, _TARGET = "ROADSTEAD_PRIVATE_TARGETS", re.compile(r"[0-9A-Za-z._-]+")
 _PARAMETER = "ssm:"
 _SIGNING_KEY, _ADMIN_PASSWORD = "ROADSTEAD_SIGNING_KEY", "ROADSTEAD_ADMIN_PASSWORD"
 _METRICS, _OPEN = "ROADSTEAD_METRICS", "open"
@@ -68,6 +72,8 @@ class Settings:
     history_window: timedelta = timedelta(days=30)
     # See `store.content`: who is told that a blob is there, and the collector, must go by the same one.
     grace: timedelta = timedelta(hours=2)
+    # Networks and names of hosts that are no public addresses, and may be sent to all the same.
+    private_targets: tuple[str, ...] = ()
     # Names of SSM's parameters that are not read yet, by the variables whose values they have.
     parameters: Mapping[str, str] = field(default_factory=dict)
 
@@ -100,6 +106,7 @@ class Settings:
             open_metrics=get(_METRICS, "") == _OPEN,
             history_window=timedelta(days=_number_of(_HISTORY_DAYS, get(_HISTORY_DAYS) or "30", "days", _MOST_DAYS)),
             grace=timedelta(seconds=_number_of(_GRACE, get(_GRACE) or "7200", "seconds", _MOST_SECONDS)),
+            private_targets=_targets_of(get(_TARGETS) or ""),
             parameters={name: value.removeprefix(_PARAMETER) for name, value in stored.items()},
         )
 
@@ -131,6 +138,19 @@ def _number_of(name: str, variable: str, unit: str, most: int) -> int:
     if not 1 <= number <= most:
         raise ValueError(f"{name} must be a number of {unit} from 1 to {most}")
     return number
+
+
+def _targets_of(variable: str) -> tuple[str, ...]:
+    targets = tuple(filter(None, (each.strip() for each in variable.split(","))))
+    try:
+        for each in targets:
+            if not _TARGET.fullmatch(each):
+                ip_network(each)
+    except ValueError as error:
+        raise ValueError(
+            f"{_TARGETS} must be networks (10.1.0.0/16), addresses and names of hosts: {error}"
+        ) from error
+    return targets
 
 
 def _keys_of(variable: str) -> tuple[bytes, ...]:

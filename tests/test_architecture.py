@@ -17,7 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "oci":      {"oci", "orjson"},
     "policy":   {"policy", "oci", "cronsim"},
     "store":    {"store", "policy", "oci", "orjson", "boto3", "botocore", "mypy_boto3_s3", "mypy_boto3_dynamodb",
-                 "mypy_boto3_sqs"},
+                 "mypy_boto3_sqs", "nacl"},
     "config":   set(),
     "services": {"config", "store", "policy", "oci", "mypy_boto3_s3"},
     "api":      {"api", "services", "config", "store", "policy", "oci", "orjson", "nacl"},

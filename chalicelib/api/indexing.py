@@ -18,8 +18,11 @@ from chalicelib.oci.digests import Digest
 from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.policy.audit import Event, Rules
+from chalicelib.policy.webhook_payloads import Happened
 from chalicelib.services import Services
-from chalicelib.store.directory import audit, configuration
+from chalicelib.store import notifications
+from chalicelib.store.directory import audit, configuration, webhooks
+from chalicelib.store.directory.projects import Project
 from chalicelib.store.index import events
 from chalicelib.store.usage import settling
 
@@ -113,6 +116,20 @@ def artifact_audited(
     mark = ":" if isinstance(reference, Tag) else "@"
     resource = f"{repository}{mark}{reference}"
     audited(services, Event(actor, resource, "artifact", operation, project_id=project_id))
+
+
+@contextmanager
+def notified(services: Services, project: Project, events: Iterable[Happened]) -> Iterator[None]:
+    """Tell webhooks beside what is done meanwhile; where the project has none that want to know, do nothing."""
+    wanted = [happened for happened in events if webhooks.wanting(project, happened.type)]
+    telling = (
+        services.content.pool.submit(notifications.tell, services.directory, project, wanted) if wanted else None
+    )
+    try:
+        yield
+    finally:
+        if telling:
+            telling.result()
 
 
 @contextmanager

@@ -25,6 +25,8 @@ from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag, parse_reference
 from chalicelib.oci.uploads import Event
 from chalicelib.policy.grants import Action
+from chalicelib.policy.webhook_payloads import Happened
+from chalicelib.policy.webhooks import EventType
 from chalicelib.store import blobs, cascade, manifests, sessions, uploads
 from chalicelib.store.cascade import Manner
 from chalicelib.store.sessions import Session
@@ -57,7 +59,8 @@ def put_manifest(call: Call) -> Response:
 
     def told(restored: Sequence[tuple[Digest, Manifest]]) -> None:
         indexing.restored(call.services, call.project.id, call.repository, restored)
-        with _audited(call, "create", reference):
+        events = [_happened(call, EventType.PUSHED, digest, tag) for tag in tags or (None,)]
+        with indexing.notified(call.services, call.project, events), _audited(call, "create", reference):
             indexing.pushed(call.services, call.project.id, call.repository, manifest, digest, tags)
 
     charged = charging.account(call.services, call.project)
@@ -102,8 +105,22 @@ def delete_manifest(call: Call) -> Response:
         manner = Manner(tell, held)
         cascade.delete(services.content, services.index, call.project.id, repository, reference, manner)
         name = call.grant.principal.name
-        indexing.artifact_audited(services, name, "delete", call.project.id, repository, reference)
+        with indexing.notified(services, call.project, [_happened(call, EventType.DELETED, reference)]):
+            indexing.artifact_audited(services, name, "delete", call.project.id, repository, reference)
     return Response(202)
+
+
+def _happened(call: Call, kind: EventType, digest: Digest, tag: Tag | None = None) -> Happened:
+    """Return what webhooks are told of an artifact."""
+    return Happened(
+        type=kind,
+        moment=int(call.services.now().timestamp()),
+        operator=call.grant.principal.name,
+        repository=call.repository.name,
+        reference=tag.name if tag else str(digest),
+        digest=str(digest),
+        host=call.request.host,
+    )
 
 
 @contextmanager

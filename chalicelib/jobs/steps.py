@@ -2,7 +2,7 @@
 
 A step may be done twice, and its worker may vanish at any point of it: what it does must be idempotent, and what it
 did counts once its outcome is saved. It goes on while `more_time()` and returns `Again` with a cursor, or `Done`.
-Whatever it raises has it tried again with the same cursor after a pause, and after `MOST_TRIES` in a row given up.
+Whatever it raises has it tried again with the same cursor after a pause, and after its kind's `tries` given up.
 """
 
 import logging

@@ -14,6 +14,7 @@ from chalicelib.jobs import (
     quota_reconcile,
     retention,
     verify,
+    webhook,
 )
 from chalicelib.jobs.steps import Job
 from chalicelib.policy.jobs import Kind
@@ -26,6 +27,8 @@ JOBS: Mapping[Kind, Job] = MappingProxyType({
     Kind.PURGE_AUDIT_LOG:    purge_audit.step,
     Kind.QUOTA:              quota_reconcile.step,
     Kind.RETENTION:          retention.step,
+    Kind.SLACK:              webhook.step,
     Kind.VERIFY:             verify.step,
+    Kind.WEBHOOK:            webhook.step,
 })
 # fmt: on

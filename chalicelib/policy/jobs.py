@@ -24,6 +24,8 @@ class Kind(StrEnum):
     QUOTA = "QUOTA"
     HISTORY = "HISTORY"
     ABANDONED_UPLOADS = "ABANDONED_UPLOADS"
+    WEBHOOK = "WEBHOOK"
+    SLACK = "SLACK"
 
 
 # The vendor of what the registry does for itself, as Harbor has it.
@@ -103,23 +105,30 @@ def together(numbers: Mapping[Status, int]) -> Status:
     return next((status for status in _TOGETHER if numbers.get(status, 0) > 0), Status.SUCCESS)
 
 
+MOST_TRIES = 6
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """How a kind of jobs is treated.
 
     Of one that is `alone` a vendor has one execution at a time; `kept` are remembered; `cron` is the schedule that
-    every registry begins with, or "".
+    every registry begins with, or ""; a task that failed `tries` times in a row is given up.
     """
 
     alone: bool = True
     kept: int = 50
     cron: str = ""
+    tries: int = MOST_TRIES
 
 
 _ROWS: Mapping[Kind, Row] = {
     Kind.ABANDONED_UPLOADS: Row(cron="0 0 * * * *"),
     Kind.HISTORY: Row(cron="0 17 4 * * *"),
     Kind.QUOTA: Row(cron="0 41 2 * * *"),
+    # As often as Harbor tries.
+    Kind.SLACK: Row(alone=False, tries=3),
+    Kind.WEBHOOK: Row(alone=False, tries=3),
 }
 KINDS: Mapping[Kind, Row] = MappingProxyType({kind: _ROWS.get(kind, Row()) for kind in Kind})
 # Those that change what users pushed: they wait while the registry is read-only.
@@ -133,11 +142,12 @@ BUILT: frozenset[Kind] = frozenset(
         Kind.PURGE_AUDIT_LOG,
         Kind.QUOTA,
         Kind.RETENTION,
+        Kind.SLACK,
         Kind.VERIFY,
+        Kind.WEBHOOK,
     }
 )
 
-MOST_TRIES = 6
 _FIRST_PAUSE, _LONGEST_PAUSE = 10, 900
 
 

@@ -65,6 +65,7 @@ __all__ = [
     "Task",
     "Trigger",
     "active",
+    "begin",
     "beginning",
     "check_built",
     "dead",
@@ -116,8 +117,13 @@ def start(  # noqa: PLR0913, PLR0917 - what an execution is
 
     Raise RegistryError: 409 where one runs already of a kind that is alone, 501 for a kind that is not built.
     """
-    check_built(kind)
     new = New(kind, vendor_id, Trigger(trigger), parameters, by, ({},) if tasks is None else tasks)
+    return _present(get(directory, begin(directory, new)))
+
+
+def begin(directory: Directory, new: New) -> int:
+    """Begin an execution and return its id, without a read; raise RegistryError as `start` does."""
+    check_built(new.kind)
     for _ in range(_ATTEMPTS):
         begun, changes = beginning(directory, new)
         try:
@@ -127,7 +133,7 @@ def start(  # noqa: PLR0913, PLR0917 - what an execution is
                 raise RegistryError(ErrorCode.DENIED, RUNS_ALREADY, status=409) from error
         else:
             wake(directory, begun)
-            return _present(get(directory, begun[0].execution_id))
+            return begun[0].execution_id
     raise RefusedError([TAKEN])
 
 

@@ -10,7 +10,7 @@ Invariants:
 from collections.abc import Callable
 from dataclasses import replace
 
-from chalicelib.policy.jobs import MOST_TRIES, Event, Status, pause
+from chalicelib.policy.jobs import KINDS, Event, Status, pause
 from chalicelib.store import pauses
 from chalicelib.store.directory import Directory
 from chalicelib.store.job_records import JSON, Task, find_task, move, now
@@ -59,7 +59,7 @@ def _held(directory: Directory, task: Task) -> bool:
 def _taken(directory: Directory, task: Task, seconds: float) -> tuple[Event, Task]:
     vanished = task.status is Status.RUNNING and task.until > 0
     failures = task.failures + vanished
-    if vanished and failures >= MOST_TRIES:
+    if vanished and failures >= KINDS[task.kind].tries:
         error = f"its worker ended {failures} times without a word: was there too little memory or time?"
         return Event.GIVE_UP, replace(task, failures=failures, error=task.error or error)
     until = now(directory) + int(seconds * 1000)
@@ -98,7 +98,7 @@ def stopped(directory: Directory, held: Task) -> Task:
 def fail(directory: Directory, held: Task, error: str) -> Task:
     """Have a failed step tried again after a while, or give the task up after too many; raise LostError."""
     failures = held.failures + 1
-    event = Event.GIVE_UP if failures >= MOST_TRIES else Event.FAIL
+    event = Event.GIVE_UP if failures >= KINDS[held.kind].tries else Event.FAIL
     due = now(directory) + pause(failures) * 1000
     told = error[:_LONGEST_ERROR]
     return _change(

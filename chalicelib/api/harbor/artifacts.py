@@ -17,10 +17,13 @@ from chalicelib.api.harbor.artifact_views import Located, Options, accessories, 
 from chalicelib.api.harbor.calls import HarborCall, HarborEndpoint, answer, created, done, in_project, typed
 from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, conflict, not_found
 from chalicelib.api.http import Response
+from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Repository
 from chalicelib.policy import access
 from chalicelib.policy.grants import Action
+from chalicelib.policy.webhook_payloads import Happened
+from chalicelib.policy.webhooks import EventType
 from chalicelib.store import cascade
 from chalicelib.store.cascade import Manner
 from chalicelib.store.directory import labels as known_labels
@@ -46,8 +49,24 @@ def delete_artifact(call: HarborCall) -> Response:
     held = fixed.test(call.project, home.repository)
     manner = Manner(tell, held)
     cascade.delete(services.content, services.index, home.project_id, home.repository, found.digest, manner)
-    call.log("artifact", "delete", _resource(found))
+    with indexing.notified(
+        services, call.project, [_happened(call, EventType.DELETED, home.repository, found.digest)]
+    ):
+        call.log("artifact", "delete", _resource(found))
     return done()
+
+
+def _happened(call: HarborCall, kind: EventType, repository: Repository, digest: Digest) -> Happened:
+    """Return what webhooks are told of an artifact."""
+    return Happened(
+        type=kind,
+        moment=int(call.services.now().timestamp()),
+        operator=call.principal.name,
+        repository=repository.name,
+        reference=str(digest),
+        digest=str(digest),
+        host=call.request.host,
+    )
 
 
 def _resource(found: Located) -> str:
@@ -62,7 +81,9 @@ def copy_artifact(call: HarborCall) -> Response:
         raise bad_request("from must be <project>/<repository>:<tag> or <project>/<repository>@<digest>")
     source = _source(call, match["name"], match["tag"] or match["digest"])
     belongings.copy(call.services, source, call.project, target)
-    call.log("artifact", "create", f"{target}@{source.artifact.digest}")
+    events = [_happened(call, EventType.PUSHED, target, source.digest)]
+    with indexing.notified(call.services, call.project, events):
+        call.log("artifact", "create", f"{target}@{source.artifact.digest}")
     return created(call, source.artifact.digest)
 
 

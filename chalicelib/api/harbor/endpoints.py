@@ -20,6 +20,7 @@ from chalicelib.api.harbor import (
     usergroups,
     users,
     verification,
+    webhooks,
 )
 from chalicelib.api.harbor.calls import HarborEndpoint
 
@@ -32,6 +33,7 @@ ENDPOINTS: tuple[HarborEndpoint, ...] = (
     *tag_history.ENDPOINTS,
     *immutable_rules.ENDPOINTS,
     *retentions.ENDPOINTS,
+    *webhooks.ENDPOINTS,
     *members.ENDPOINTS,
     *users.ENDPOINTS,
     *usergroups.ENDPOINTS,

@@ -37,7 +37,7 @@ from chalicelib.policy.audit import Event
 from chalicelib.policy.grants import Kind
 from chalicelib.policy.rbac import Permission, Role
 from chalicelib.store import listings, remains
-from chalicelib.store.directory import audit, configuration, members, projects, retention, users
+from chalicelib.store.directory import audit, configuration, members, projects, retention, users, webhooks
 from chalicelib.store.directory.members import Who
 from chalicelib.store.directory.projects import NewProject, Project, Reservation
 from chalicelib.store.index import repositories
@@ -259,6 +259,7 @@ def delete_project(call: HarborCall) -> Response:
     projects.delete(audited.directory, call.project, empty, reserved)
     members.clear(call.services.directory, call.project.id)
     retention.forget(call.services.directory, call.project.id)
+    webhooks.forget(call.services.directory, call.project.id)
     remains.remove(call.services.content, call.project.name)
     counting.forget(call.services.index, call.project.id)
     return done()

@@ -24,16 +24,6 @@ _ROWS: dict[str, tuple[tuple[str, str], ...]] = {
         ("GET PUT", ""),
         ("GET", "/candidates"),
     ),
-    "/projects/{project_name_or_id}/webhook": (
-        ("GET POST", "/policies"),
-        ("DELETE GET PUT", "/policies/{webhook_policy_id}"),
-        ("GET", "/policies/{webhook_policy_id}/executions"),
-        ("GET", "/policies/{webhook_policy_id}/executions/{execution_id}/tasks"),
-        ("GET", "/policies/{webhook_policy_id}/executions/{execution_id}/tasks/{task_id}/log"),
-        ("GET", "/lasttrigger"),
-        ("GET", "/jobs"),
-        ("GET", "/events"),
-    ),
     "/projects/{project_name}/preheat": (
         ("GET POST", "/policies"),
         ("DELETE GET POST PUT", "/policies/{preheat_policy_name}"),

@@ -4,12 +4,15 @@
 partition              sort                  record                                          written by
 projects/              <name>                a project; found by name, listed in its order   projects
                                              `immutable_rules` in it: which tags are fixed   immutable_rules
+                                             `webhooks` in it: which policies want what      webhooks
 users/                 <lookup key>          a user, with the hash of the password           users
 groups/                <type>/<key>          a group of users: its source's name or DN       groups
 members/<project id>   u/<id> or g/<id>      the role of a user or a group in a project      members
 memberships/<u|g>/<id> <project id>          the same, from the other side                   members
 robots/<project id>    <name>                a robot account, with the hash of its secret    robots
 retentions/            <project id>          a project's retention policy                    retention
+webhooks/<project id>  <id>                  a webhook policy, with sealed secrets           webhooks
+webhook/<id>           self                  {project}: where a webhook policy is            webhooks
 labels/<project id>    <name>                a label                                         labels
 <kind>/<id>            self                  {partition, sort}: where a numeric id leads     collection
 count/<partition>      count                 counter `entries`: how many a partition has     collection

@@ -1,0 +1,401 @@
+"""Webhooks over Harbor's API: policies made, changed and deleted, and what a real receiver gets of what happens."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from chalicelib.api.http import Response
+from chalicelib.jobs import engine
+from chalicelib.jobs.webhook import SIGNATURE, TIMESTAMP, signature
+from chalicelib.policy.jobs import Status
+from chalicelib.policy.webhooks import HIDDEN, MOST_POLICIES, EventType
+from chalicelib.store import executions
+from chalicelib.store.directory import audit
+from chalicelib.store.directory.audit import ALL
+from chalicelib.store.table import Slice, every
+from tests.api.artifacts import Registry
+from tests.api.asking import Client
+from tests.api.principals import PRIVATE, World, as_user
+from tests.store.receiver import Receiver, receiving, with_status
+
+Json = dict[str, Any]
+HOOKS = "/projects/library/webhook"
+POLICIES = f"{HOOKS}/policies"
+
+
+def policy(address: str = "https://hooks.example.com/x", *events: str, **fields: Any) -> Json:
+    target = {"type": "http", "address": address, "auth_header": "Bearer s3cret", "skip_cert_verify": False}
+    return {
+        "name": "ci",
+        "description": "",
+        "enabled": True,
+        "event_types": list(events or ("PUSH_ARTIFACT",)),
+        "targets": [{**target, "payload_format": "Default"}],
+        **fields,
+    }
+
+
+@dataclass
+class Hooked:
+    """A registry whose jobs a test does, and a receiver on this machine, which it may reach."""
+
+    receiver: Receiver
+    registry: Registry = field(default_factory=Registry)
+
+    def __post_init__(self) -> None:
+        client = self.registry.client
+        settings = replace(client.services.settings, private_targets=("127.0.0.1",))
+        client.services = replace(client.services, settings=settings)
+
+    @property
+    def client(self) -> Client:
+        return self.registry.client
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.receiver.port}/hook?x=1"
+
+    def api(self, method: str, path: str, body: object = None, who: Mapping[str, str] | None = None) -> Response:
+        return self.registry.api(method, path, body, who)
+
+    def create(self, sent: Json) -> int:
+        answer = self.api("POST", POLICIES, sent)
+        assert answer.status == 201, answer.body
+        return int(answer.headers["Location"].rpartition("/")[2])
+
+    def work(self) -> None:
+        """Do every task that waits, at its time."""
+        for _ in range(10):
+            self.client.clock.advance(timedelta(seconds=100))
+            for task in executions.active(self.client.services.directory):
+                engine.work(self.client.services, task.id)
+
+    def told(self) -> list[Json]:
+        self.work()
+        return [orjson.loads(taken.content) for taken in self.receiver.taken]
+
+
+@pytest.fixture
+def hooked() -> Iterator[Hooked]:
+    with receiving() as receiver:
+        yield Hooked(receiver)
+
+
+def test_what_can_be_asked_for_is_harbor_s(hooked: Hooked) -> None:
+    events = hooked.registry.get(f"{HOOKS}/events")
+
+    assert events["event_type"] == [
+        "PUSH_ARTIFACT",
+        "PULL_ARTIFACT",
+        "DELETE_ARTIFACT",
+        "SCANNING_COMPLETED",
+        "SCANNING_STOPPED",
+        "SCANNING_FAILED",
+        "QUOTA_EXCEED",
+        "QUOTA_WARNING",
+        "REPLICATION",
+        "TAG_RETENTION",
+    ]
+    assert events["notify_type"] == ["http", "slack"]
+    assert events["payload_formats"][0] == {"notify_type": "http", "formats": ["Default", "CloudEvents"]}
+
+
+def test_a_policy_is_made_shown_changed_and_deleted(hooked: Hooked) -> None:
+    number = hooked.create(policy())
+    shown = hooked.registry.get(f"{POLICIES}/{number}")
+    assert {**policy(), "id": number, "project_id": 1, "creator": "admin"}.items() <= shown.items()
+
+    changed = policy("https://other.example.com", "DELETE_ARTIFACT", name="other", enabled=False)
+    assert hooked.api("PUT", f"{POLICIES}/{number}", changed).status == 200
+    [listed] = hooked.registry.get(POLICIES)
+    assert changed.items() <= listed.items()
+
+    assert hooked.api("DELETE", f"{POLICIES}/{number}").status == 200
+    assert hooked.registry.get(POLICIES) == []
+    for method, body in (("GET", None), ("PUT", changed), ("DELETE", None)):
+        assert hooked.api(method, f"{POLICIES}/{number}", body).status == 404
+    assert hooked.api("GET", f"{POLICIES}/{number}/executions").status == 404
+    logged = audit.page(hooked.client.services.directory, ALL, Slice()).entries
+    about = [each.event.operation for each in logged if each.event.resource_type == "notification-policy"]
+    assert sorted(about) == ["create", "delete", "update"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "word"),
+    [
+        ({"name": " "}, "name"),
+        ({"targets": []}, "targets"),
+        ({"targets": [7]}, "target"),
+        ({"event_types": []}, "event_types"),
+        ({"event_types": ["PUSH"]}, "PUSH_ARTIFACT"),
+        ({"enabled": "yes"}, "enabled"),
+        ({"signing_secret": 7}, "signing_secret"),
+        ({"targets": [{"type": "mail", "address": "https://a.example"}]}, "http, slack"),
+        ({"targets": [{"type": "http", "address": "ftp://a.example"}]}, "http://"),
+        ({"targets": [{"type": "http", "address": "https://u:p@a.example"}]}, "auth_header"),
+        ({"targets": [{"type": "http", "address": "https://a.example:0"}]}, "http://"),
+        ({"targets": [{"type": "http", "address": "https://a.example/\r\nX: y"}]}, "http://"),
+        ({"targets": [{"type": "http", "address": "https://[::1"}]}, "URL"),
+        ({"targets": [{"type": "http", "address": "https://a.example", "auth_header": "a\r\nb: c"}]}, "one line"),
+        (
+            {"targets": [{"type": "slack", "address": "https://a.example", "payload_format": "CloudEvents"}]},
+            "Default",
+        ),
+        ({"targets": [{"type": "http", "address": "http://169.254.169.254/latest"}]}, "ROADSTEAD_PRIVATE_TARGETS"),
+        ({"targets": [{"type": "http", "address": "http://[::ffff:10.0.0.1]/"}]}, "ROADSTEAD_PRIVATE_TARGETS"),
+    ],
+)
+def test_what_makes_no_policy_is_refused_with_what_to_do(hooked: Hooked, wrong: Json, word: str) -> None:
+    answer = hooked.api("POST", POLICIES, {**policy(), **wrong})
+
+    assert answer.status == 400
+    assert word in answer.body.decode()
+    assert hooked.registry.get(POLICIES) == []
+
+
+def test_names_are_different_and_policies_not_too_many(hooked: Hooked) -> None:
+    hooked.create(policy())
+    second = hooked.create(policy(name="second"))
+    assert hooked.api("POST", POLICIES, policy()).status == 409
+    assert hooked.api("PUT", f"{POLICIES}/{second}", policy()).status == 409
+    for number in range(MOST_POLICIES - 2):
+        hooked.create(policy(name=f"more {number}"))
+    assert hooked.api("POST", POLICIES, policy(name="too many")).status == 400
+
+
+def test_a_policy_of_another_project_is_not_found(hooked: Hooked) -> None:
+    number = hooked.create(policy())
+    other = f"/projects/one/webhook/policies/{number}"
+
+    assert hooked.api("GET", other).status == 404
+    assert hooked.api("DELETE", other).status == 404
+    assert hooked.api("GET", f"/projects/one/webhook/jobs?policy_id={number}").status == 400
+
+
+def test_secrets_are_sealed_in_the_table_and_shown_to_those_who_may_change_them() -> None:
+    world = World()
+    path = f"/projects/{PRIVATE}/webhook/policies"
+    sent = {**policy(), "signing_secret": "k3y"}
+    assert world.api("POST", path, sent, who=as_user("projectAdmin")).status == 201
+
+    shown = {
+        who: orjson.loads(world.api("GET", path, who=as_user(who)).body)[0] for who in ("projectAdmin", "maintainer")
+    }
+    assert shown["projectAdmin"]["targets"][0]["auth_header"] == "Bearer s3cret"
+    assert shown["maintainer"]["targets"][0]["auth_header"] == HIDDEN
+    assert "k3y" not in str(shown)
+    directory = world.client.services.directory
+    stored = str(
+        [record.document for record in every(directory.table, f"webhooks/{shown['maintainer']['project_id']}")]
+    )
+    assert "s3cret" not in stored
+    assert "k3y" not in stored
+
+
+def test_a_push_is_told_as_harbor_tells_it(hooked: Hooked) -> None:
+    number = hooked.create(policy(hooked.address))
+    digest = hooked.registry.image("library/team/app", "v1", "one")
+
+    [told] = hooked.told()
+
+    [taken] = hooked.receiver.taken
+    assert taken.path == "/hook?x=1"
+    assert taken.headers["authorization"] == "Bearer s3cret"
+    assert taken.headers["content-type"] == "application/json"
+    assert taken.headers["host"] == f"127.0.0.1:{hooked.receiver.port}"
+    assert SIGNATURE.lower() not in taken.headers
+    made = told["event_data"]["repository"].pop("date_created")
+    assert made == told["occur_at"]
+    assert told == {
+        "type": "PUSH_ARTIFACT",
+        "occur_at": made,
+        "operator": "admin",
+        "event_data": {
+            "resources": [
+                {"digest": digest, "tag": "v1", "resource_url": "registry.test/library/team/app:v1"},
+            ],
+            "repository": {
+                "name": "team/app",
+                "namespace": "library",
+                "repo_full_name": "library/team/app",
+                "repo_type": "public",
+            },
+        },
+    }
+    [execution] = hooked.registry.get(f"{POLICIES}/{number}/executions")
+    assert (execution["vendor_type"], execution["status"]) == ("WEBHOOK", "Success")
+    assert execution["extra_attrs"]["event_type"] == "PUSH_ARTIFACT"
+    assert orjson.loads(execution["extra_attrs"]["payload"])["operator"] == "admin"
+
+
+def test_what_was_told_is_found_with_its_tasks_logs_and_last_triggers(hooked: Hooked) -> None:
+    number = hooked.create(policy(hooked.address, "PUSH_ARTIFACT", "PULL_ARTIFACT"))
+    hooked.registry.image("library/app", "v1", "one")
+    hooked.work()
+
+    [execution] = hooked.registry.get(f"{POLICIES}/{number}/executions")
+    tasks = f"{POLICIES}/{number}/executions/{execution['id']}/tasks"
+    [task] = hooked.registry.get(tasks)
+    assert (task["status"], task["run_count"]) == ("Success", 1)
+    log = hooked.api("GET", f"{tasks}/{task['id']}/log")
+    assert log.headers["Content-Type"].startswith("text/plain")
+    assert b"taken with status 200" in log.body
+    assert hooked.api("GET", f"{tasks}/1/log").status == 404
+    triggers = {each["event_type"]: each for each in hooked.registry.get(f"{HOOKS}/lasttrigger")}
+    assert triggers["PUSH_ARTIFACT"]["last_trigger_time"] == execution["start_time"]
+    assert "last_trigger_time" not in triggers["PULL_ARTIFACT"]
+    [job] = hooked.registry.get(f"{HOOKS}/jobs?policy_id={number}&status=Success")
+    assert (job["policy_id"], job["event_type"], job["notify_type"]) == (number, "PUSH_ARTIFACT", "http")
+    assert hooked.registry.get(f"{HOOKS}/jobs?policy_id={number}&status=Error") == []
+    assert hooked.api("GET", f"{HOOKS}/jobs?policy_id={number}&status=odd").status == 400
+
+
+def test_a_deletion_is_told_and_a_tag_s_is_not(hooked: Hooked) -> None:
+    hooked.create(policy(hooked.address, "DELETE_ARTIFACT"))
+    first, second = (hooked.registry.image("library/app", tag, tag) for tag in ("v1", "v2"))
+    assert hooked.client.ask("DELETE", "/v2/library/app/manifests/v1").status == 202
+    assert hooked.client.ask("DELETE", f"/v2/library/app/manifests/{first}").status == 202
+    assert hooked.api("DELETE", "/projects/library/repositories/app/artifacts/v2").status == 200
+
+    told = hooked.told()
+
+    assert [each["type"] for each in told] == ["DELETE_ARTIFACT"] * 2
+    assert [each["event_data"]["resources"][0]["digest"] for each in told] == [first, second]
+
+
+def test_a_copy_is_told_as_a_push(hooked: Hooked) -> None:
+    digest = hooked.registry.image("one/app", "v1", "one")
+    hooked.create(policy(hooked.address))
+    source = "one/app:v1"
+    assert hooked.api("POST", f"/projects/library/repositories/copy/artifacts?from={source}").status == 201
+
+    [told] = hooked.told()
+
+    assert told["event_data"]["repository"]["repo_full_name"] == "library/copy"
+    assert told["event_data"]["resources"][0]["digest"] == digest
+
+
+def test_cloud_events_and_slack_are_told_in_their_ways_and_each_target_has_its_task(hooked: Hooked) -> None:
+    targets = [
+        {"type": "http", "address": f"{hooked.address}&cloud", "payload_format": "CloudEvents"},
+        {"type": "http", "address": f"{hooked.address}&default"},
+        {"type": "slack", "address": f"{hooked.address}&slack"},
+    ]
+    number = hooked.create(policy(targets=targets))
+    hooked.registry.image("library/app", "v1", "one")
+    hooked.work()
+
+    taken = {each.path.rpartition("&")[2]: each for each in hooked.receiver.taken}
+    cloud = orjson.loads(taken["cloud"].content)
+    assert taken["cloud"].headers["content-type"] == "application/cloudevents+json"
+    assert (cloud["specversion"], cloud["type"]) == ("1.0", "harbor.artifact.pushed")
+    assert cloud["source"] == f"/projects/1/webhook/policies/{number}"
+    assert cloud["data"] == orjson.loads(taken["default"].content)["event_data"]
+    assert "registry.test/library/app:v1" in str(orjson.loads(taken["slack"].content)["blocks"])
+    kinds = {each["vendor_type"]: each for each in hooked.registry.get(f"{POLICIES}/{number}/executions")}
+    assert {kind: each["metrics"]["task_count"] for kind, each in kinds.items()} == {"WEBHOOK": 2, "SLACK": 1}
+    assert cloud["id"] == str(kinds["WEBHOOK"]["id"])
+
+
+def test_with_a_signing_secret_the_receiver_can_tell_that_it_is_us(hooked: Hooked) -> None:
+    number = hooked.create(policy(hooked.address, signing_secret="k3y"))
+    hooked.registry.image("library/app", "v1", "one")
+    hooked.work()
+    # Who changes something else need not know it; who sends "" ends it.
+    assert hooked.api("PUT", f"{POLICIES}/{number}", policy(hooked.address, description="x")).status == 200
+    hooked.registry.image("library/app", "v2", "two")
+    hooked.work()
+    assert hooked.api("PUT", f"{POLICIES}/{number}", policy(hooked.address, signing_secret="")).status == 200
+    hooked.registry.image("library/app", "v3", "three")
+    hooked.work()
+
+    first, second, third = hooked.receiver.taken
+    for taken in (first, second):
+        moment = taken.headers[TIMESTAMP.lower()]
+        assert taken.headers[SIGNATURE.lower()] == signature("k3y", moment, taken.content)
+    assert SIGNATURE.lower() not in third.headers
+
+
+def test_a_failure_is_tried_three_times_and_what_failed_is_said_without_secrets(hooked: Hooked) -> None:
+    number = hooked.create(policy(hooked.address, signing_secret="k3y"))
+    hooked.receiver.otherwise = with_status(500)
+    hooked.registry.image("library/app", "v1", "one")
+    hooked.work()
+
+    assert len(hooked.receiver.taken) == 3
+    assert len({taken.content for taken in hooked.receiver.taken}) == 1
+    [execution] = hooked.registry.get(f"{POLICIES}/{number}/executions")
+    assert execution["status"] == Status.ERROR
+    assert "500" in execution["status_message"]
+    tasks = f"{POLICIES}/{number}/executions/{execution['id']}/tasks"
+    [task] = hooked.registry.get(tasks)
+    log = hooked.api("GET", f"{tasks}/{task['id']}/log").body.decode()
+    assert "it answered 500" in log
+    assert not [secret for secret in ("s3cret", "k3y", "/hook", "x=1") if secret in f"{log}{execution}{task}"]
+
+
+def test_what_fails_once_is_told_the_second_time(hooked: Hooked) -> None:
+    number = hooked.create(policy(hooked.address))
+    hooked.receiver.answers = [with_status(503)]
+    hooked.registry.image("library/app", "v1", "one")
+    hooked.work()
+
+    assert len(hooked.receiver.taken) == 2
+    [execution] = hooked.registry.get(f"{POLICIES}/{number}/executions")
+    assert execution["status"] == Status.SUCCESS
+
+
+@pytest.mark.parametrize("event", ["PULL_ARTIFACT", "SCANNING_COMPLETED"])
+def test_who_does_not_want_to_know_is_not_told(hooked: Hooked, event: str) -> None:
+    number = hooked.create(policy(hooked.address, event))
+    hooked.create(policy(hooked.address, name="off", enabled=False))
+    hooked.registry.image("library/app", "v1", "one")
+    hooked.registry.image("one/app", "v1", "one")
+
+    assert hooked.told() == []
+    assert hooked.registry.get(f"{POLICIES}/{number}/executions") == []
+
+
+def test_administrators_can_switch_all_of_it_off(hooked: Hooked) -> None:
+    hooked.create(policy(hooked.address))
+    assert hooked.api("PUT", "/configurations", {"notification_enable": False}).status == 200
+    hooked.registry.image("library/app", "v1", "one")
+
+    assert hooked.told() == []
+
+
+@pytest.mark.parametrize("ended", ["deleted", "disabled", "another type"])
+def test_a_policy_that_ended_before_its_target_was_told_tells_nobody(hooked: Hooked, ended: str) -> None:
+    number = hooked.create(policy(hooked.address))
+    hooked.registry.image("library/app", "v1", "one")
+    slack = [{"type": "slack", "address": hooked.address}]
+    sent = policy(hooked.address, targets=slack) if ended == "another type" else policy(hooked.address, enabled=False)
+    if ended == "deleted":
+        assert hooked.api("DELETE", f"{POLICIES}/{number}").status == 200
+    else:
+        assert hooked.api("PUT", f"{POLICIES}/{number}", sent).status == 200
+
+    assert hooked.told() == []
+
+
+def test_with_a_project_go_its_policies_and_their_secrets(hooked: Hooked) -> None:
+    assert hooked.api("POST", "/projects", {"project_name": "short"}).status == 201
+    sent = policy(hooked.address)
+    assert hooked.api("POST", "/projects/short/webhook/policies", sent).status == 201
+    [shown] = hooked.registry.get("/projects/short/webhook/policies")
+    assert hooked.api("DELETE", "/projects/short").status == 200
+
+    table = hooked.client.services.directory.table
+    assert not list(every(table, f"webhooks/{shown['project_id']}"))
+    assert not list(every(table, f"webhook/{shown['id']}"))
+
+
+def test_a_push_into_a_project_without_policies_begins_nothing(hooked: Hooked) -> None:
+    hooked.create(policy(hooked.address, *EventType))
+    hooked.registry.image("one/app", "v1", "one")
+
+    assert executions.active(hooked.client.services.directory) == ()
