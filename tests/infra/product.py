@@ -17,6 +17,8 @@ from chalicelib.oci import manifests as oci_manifests
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.policy.jobs import BUILT, NO_VENDOR, Kind, Trigger
+from chalicelib.policy.webhook_payloads import Happened
+from chalicelib.policy.webhooks import EventType
 from chalicelib.services import Services
 from chalicelib.store import blobs, executions, layout, manifests
 from chalicelib.store.content import Content
@@ -50,12 +52,23 @@ _KEEPING = {
 }
 _MADE = ("{label_id}", "{immutable_rule_id}")
 _GROUP = {"group_name": "deck", "group_type": 1, "ldap_group_dn": "cn=deck"}
+_HOOKS = _PROJECT + "/webhook"
+_HOOK = _HOOKS + "/policies/{webhook_policy_id}"
+_TELLING = {
+    "name": "ci",
+    "event_types": ["DELETE_ARTIFACT"],
+    "targets": [{"type": "http", "address": "https://hooks.example.com", "auth_header": "Bearer x"}],
+    "signing_secret": "y",
+}
+_TOLD = {"happened": Happened(EventType.DELETED, 1).document(), "notify": "http", "target": 0}
 # Whose jobs these are: nobody's of those that the endpoints show.
 VENDOR = 7
 PARAMETERS: Mapping[Kind, Mapping[str, object]] = {
     Kind.GARBAGE_COLLECTION: {"delete_untagged": True, "workers": 2},
     Kind.PURGE_AUDIT_LOG: {"audit_retention_hour": 24, "include_event_types": "update_project"},
     Kind.VERIFY: {"repair": True, "sample": 100},
+    Kind.SLACK: _TOLD,
+    Kind.WEBHOOK: _TOLD,
 }
 _PURGE = {
     "schedule": {"type": "Manual"},
@@ -189,6 +202,16 @@ HARBOR: tuple[Step, ...] = (
     Step("GET", "/retentions/{id}/executions/{eid}/tasks/{tid}"),
     Step("PATCH", "/retentions/{id}/executions/{eid}", {"action": "stop"}),
     Step("DELETE", "/retentions/{id}"),
+    Step("GET", _HOOKS + "/events"),
+    Step("POST", _HOOKS + "/policies", _TELLING, "webhook_policy_id"),
+    Step("GET", _HOOKS + "/policies"),
+    Step("GET", _HOOK),
+    Step("PUT", _HOOK, {**_TELLING, "description": "tells the pipeline"}),
+    Step("GET", _HOOK + "/executions"),
+    Step("GET", _HOOK + "/executions/{execution_id}/tasks"),
+    Step("GET", _HOOK + "/executions/{execution_id}/tasks/{task_id}/log"),
+    Step("GET", _HOOKS + "/lasttrigger"),
+    Step("GET", _HOOKS + "/jobs?policy_id={webhook_policy_id}"),
     Step("GET", "/audit-logs"),
     Step("GET", "/auditlog-exts"),
     Step("GET", "/auditlog-exts/events"),
@@ -197,7 +220,9 @@ HARBOR: tuple[Step, ...] = (
     Step("GET", "/search?q=app"),
     Step("GET", "/statistics"),
     Step("POST", "/projects/short-lived/repositories/copy/artifacts?from=library/app:v2"),
+    # Which the webhook is told.
     Step("DELETE", _REPOSITORY + "/artifacts/v2"),
+    Step("DELETE", _HOOK),
     Step("DELETE", _REPOSITORY),
     Step("DELETE", "/projects/short-lived/repositories/copy"),
     Step("GET", "/projects/short-lived/_deletable"),
@@ -317,7 +342,17 @@ def harbor(registry: Registry) -> Iterator[tuple[Step, Response]]:
             names[step.made] = answer.headers["Location"].rpartition("/")[2]
         if step.made == "eid":
             names["tid"] = _spread(registry, int(names["eid"]))
+        if step.made == "webhook_policy_id":
+            names |= _told(registry, int(names["webhook_policy_id"]))
         yield step, answer
+
+
+def _told(registry: Registry, policy: int) -> Mapping[str, str]:
+    """Begin to tell a webhook; return the numbers of the execution and its task by their names in paths."""
+    services: Services = getattr(registry.client, "live", None) or registry.client.services
+    [task], changes = executions.beginning(services.directory, New(Kind.WEBHOOK, policy, Trigger.EVENT, _TOLD))
+    services.directory.table.commit(*changes)
+    return {"execution_id": str(task.execution_id), "task_id": str(task.id)}
 
 
 def _spread(registry: Registry, execution: int) -> str:
