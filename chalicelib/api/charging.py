@@ -13,7 +13,6 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from typing import NoReturn
 
@@ -23,10 +22,12 @@ from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.policy import quota
+from chalicelib.policy.webhook_payloads import Happened
+from chalicelib.policy.webhooks import EventType
 from chalicelib.services import Services
-from chalicelib.store import manifests
+from chalicelib.store import manifests, notifications
 from chalicelib.store.content import Content
-from chalicelib.store.directory import configuration, projects
+from chalicelib.store.directory import Directory, configuration, projects
 from chalicelib.store.directory.projects import Project
 from chalicelib.store.index import Index
 from chalicelib.store.manifests import Beside
@@ -38,28 +39,6 @@ from chalicelib.store.usage.settling import Pushed
 log = logging.getLogger(__name__)
 
 
-class EventKind(StrEnum):
-    """What a project's owners may want to know of its quota; the names are those of Harbor's events."""
-
-    EXCEEDED = "QUOTA_EXCEED"
-    WARNING = "QUOTA_WARNING"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened to a project's quota."""
-
-    kind: EventKind
-    project: str
-    details: str
-
-
-def tell(events: Iterable[Event]) -> None:
-    """Tell whoever wants to know: the log."""
-    for event in events:
-        log.warning("%s of project %s: %s", event.kind, event.project, event.details)
-
-
 @dataclass(frozen=True, slots=True)
 class Account:
     """A project that is charged; its limit is `quota.UNLIMITED` where it has none or quotas are switched off."""
@@ -68,6 +47,7 @@ class Account:
     content: Content
     project: Project
     limit: int
+    directory: Directory | None = None
 
     @property
     def bounded(self) -> bool:
@@ -86,7 +66,7 @@ def account(services: Services, project: Project) -> Account:
         "quota_per_project_enable", True
     ):
         limit = quota.UNLIMITED
-    return Account(services.index, services.content, project, limit)
+    return Account(services.index, services.content, project, limit, services.directory)
 
 
 def account_of(services: Services, repository: Repository) -> Account:
@@ -193,9 +173,18 @@ def _decide(charged: Account, held: Sequence[str], added: int, give_back: Callab
         give_back()
         _refuse(charged, quota.exceeded(added, used - added, limit))
     if quota.warns(used - added, used, limit):
-        tell([Event(EventKind.WARNING, charged.project.name, quota.full(used, limit))])
+        _tell(charged, EventType.QUOTA_WARNING, quota.full(used, limit))
+
+
+def _tell(charged: Account, kind: EventType, details: str) -> None:
+    """Tell whoever wants to know: the log, and the project's webhooks."""
+    log.warning("%s of project %s: %s", kind, charged.project.name, details)
+    if charged.directory:
+        moment = int(charged.directory.now().timestamp())
+        happened = Happened(kind, moment, more={"custom_attributes": {"Details": details}})
+        notifications.tell(charged.directory, charged.project, [happened])
 
 
 def _refuse(charged: Account, reason: str) -> NoReturn:
-    tell([Event(EventKind.EXCEEDED, charged.project.name, reason)])
+    _tell(charged, EventType.QUOTA_EXCEEDED, reason)
     raise RegistryError(ErrorCode.DENIED, reason)

@@ -1,7 +1,8 @@
-"""Tells of pulls some time after they were made: the audit log who made them, the index how many they were and when.
+"""Tells of pulls after they were made: the audit log who made them, the index how many and when, webhooks that.
 
 Invariants:
-* Pulls of one thing by one principal that are told together are one entry, which says how many they were.
+* Pulls of one thing by one principal that are told together are one entry, which says how many they were, and one
+  event for webhooks: the last thing done, so that what failed before tells nobody twice.
 * Told again under the same name, pulls make the same entries; the index counts them twice.
 * What the settings leave out is not written; a pull never waits to know that.
 """
@@ -9,12 +10,17 @@ Invariants:
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
+from urllib.parse import urlsplit
 
 from chalicelib.oci.names import Repository
 from chalicelib.policy.audit import ANONYMOUS, Event
 from chalicelib.policy.configuration import DEFAULTS
+from chalicelib.policy.webhook_payloads import Happened
+from chalicelib.policy.webhooks import EventType
 from chalicelib.services import Services
+from chalicelib.store import notifications
 from chalicelib.store.directory import SYSTEM, audit, configuration, projects
+from chalicelib.store.directory.projects import Project
 from chalicelib.store.index import pulls, written
 from chalicelib.store.pulls import Pulled, Pulls
 
@@ -23,8 +29,11 @@ def tell(services: Services, made: Mapping[Pulled, Pulls], name: str = "") -> No
     """Write pulls down under a name of their own; raise OSError or BusyError."""
 
     @cache
+    def project_of(repository: Repository) -> Project | None:
+        return projects.find(services.directory, repository.name.partition("/")[0])
+
     def project_id(repository: Repository) -> int | None:
-        project = projects.find(services.directory, repository.name.partition("/")[0])
+        project = project_of(repository)
         return project.id if project else None
 
     audit.log_many(services.directory, _entries(made, name, project_id))
@@ -36,6 +45,25 @@ def tell(services: Services, made: Mapping[Pulled, Pulls], name: str = "") -> No
         numbers=not settings["pull_count_update_disable"],
         times=not settings["pull_time_update_disable"],
     )
+    _notify(services, made, project_of)
+
+
+def _notify(
+    services: Services, made: Mapping[Pulled, Pulls], project_of: Callable[[Repository], Project | None]
+) -> None:
+    host = urlsplit(services.settings.public_url).netloc
+    for pulled, told in made.items():
+        if project := project_of(pulled.repository):
+            happened = Happened(
+                type=EventType.PULLED,
+                moment=int(told.last.timestamp()),
+                operator=pulled.by or ANONYMOUS,
+                repository=pulled.repository.name,
+                reference=pulled.tag or pulled.digest,
+                digest=pulled.digest,
+                host=host,
+            )
+            notifications.tell(services.directory, project, [happened])
 
 
 def _entries(

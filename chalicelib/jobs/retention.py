@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from urllib.parse import urlsplit
 
 from chalicelib.jobs.steps import Again, Done, Outcome, TaskRun
 from chalicelib.oci.digests import Digest
@@ -26,8 +27,10 @@ from chalicelib.policy import immutability, retention
 from chalicelib.policy.audit import Event
 from chalicelib.policy.jobs import Kind
 from chalicelib.policy.retention import Action, Candidate, Policy, Verdict
+from chalicelib.policy.webhook_payloads import Happened
+from chalicelib.policy.webhooks import EventType
 from chalicelib.services import Services
-from chalicelib.store import cascade, schedules
+from chalicelib.store import cascade, notifications, schedules
 from chalicelib.store.cascade import Manner
 from chalicelib.store.condemned import Doom
 from chalicelib.store.directory import audit, immutable_rules, labels, projects
@@ -47,6 +50,8 @@ _TOGETHER = 20
 _REFUSED = 412
 _COLUMNS = ("Digest", "Tag", "Kind", "Labels", "PushedTime", "PulledTime", "CreatedTime", "Retention", "Kept by")
 _LINES_TOGETHER = 200
+# Of so many deletions at most webhooks are told by name.
+_MOST_TOLD = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ def step(services: Services, run: TaskRun) -> Outcome:
     if home is None:
         run.log(f"the repository {name} was deleted: there is nothing to do")
         return Done({"total": 0, "retained": 0})
-    return _Retention(services, run, scope, home).step()
+    return _Retention(services, run, scope, home, list(run.cursor.get("gone", ()))).step()
 
 
 def _find(index: Index, run: TaskRun, scope: _Scope) -> Outcome:
@@ -117,6 +122,7 @@ class _Retention:
     run: TaskRun
     scope: _Scope
     home: RepositoryRecord
+    gone: list[str]
 
     def step(self) -> Outcome:
         """Count what there is, then decide and delete, until it is done or the time is over."""
@@ -133,8 +139,30 @@ class _Retention:
         named = {tag.name: tag.digest for tag in tags}
         left = 0 if self.run.dry_run else self._delete(goes, _Decided(frozenset(known), named))
         if left is None:
-            return Again({**cursor, "logged": True})
-        return Done({"total": cursor["total"], "retained": len(verdicts) - len(goes) + left})
+            return Again({**cursor, "logged": True, "gone": self.gone[:_MOST_TOLD]})
+        report = {"total": cursor["total"], "retained": len(verdicts) - len(goes) + left}
+        self._notify(report)
+        return Done(report)
+
+    def _notify(self, report: Mapping[str, int]) -> None:
+        """Tell webhooks what was deleted; of nothing there is nothing to tell."""
+        if not self.gone:
+            return
+        deleted = [{"type": "image", "name_tag": name, "status": "SUCCESS"} for name in self.gone[:_MOST_TOLD]]
+        told = {
+            **report,
+            "project_name": self.scope.project.name,
+            "retention_policy_id": self.run.vendor_id,
+            "status": "SUCCESS",
+            "deleted_artifact": deleted,
+        }
+        happened = Happened(
+            EventType.RETAINED, self._moment(), ACTOR, self.home.repository.name, more={"retention": told}
+        )
+        notifications.tell(self.run.directory, self.scope.project, [happened])
+
+    def _moment(self) -> int:
+        return int(self.services.now().timestamp())
 
     def _decided(self, known: Mapping[str, Artifact], tags: Iterable[TagRecord], now: int) -> tuple[Verdict, ...]:
         name, rules = self.scope.below(self.home.repository), immutable_rules.of(self.scope.project)
@@ -170,6 +198,7 @@ class _Retention:
             if error.code is not ErrorCode.MANIFEST_UNKNOWN:
                 raise
         else:
+            self.gone.append(f"{name}:{candidate.tags[0]}" if candidate.tags else f"{name}@{digest}")
             self._audit(digest)
         return True
 
@@ -188,6 +217,9 @@ class _Retention:
             audit.log(self.run.directory, event)
         except OSError:
             log.exception("the audit log lacks %s", event)
+        name, host = self.home.repository.name, urlsplit(self.services.settings.public_url).netloc
+        happened = Happened(EventType.DELETED, self._moment(), ACTOR, name, str(digest), str(digest), host)
+        notifications.tell(self.run.directory, self.scope.project, [happened])
 
     def _log(self, verdicts: Iterable[Verdict], known: Mapping[str, Artifact]) -> None:
         found = tuple(verdicts)

@@ -85,14 +85,13 @@ def data(happened: Happened, where: Where) -> dict[str, Any]:
     told: dict[str, Any] = {}
     if happened.reference:
         told["resources"] = [_resource(happened)]
-    if happened.repository:
-        told["repository"] = {
-            **({"date_created": where.made} if where.made else {}),
-            "name": happened.repository.removeprefix(f"{where.project}/"),
-            "namespace": where.project,
-            "repo_full_name": happened.repository,
-            "repo_type": "public" if where.public else "private",
-        }
+    named = {"name": happened.repository.removeprefix(f"{where.project}/"), "repo_full_name": happened.repository}
+    told["repository"] = {
+        **({"date_created": where.made} if where.made else {}),
+        **(named if happened.repository else {}),
+        "namespace": where.project,
+        "repo_type": "public" if where.public else "private",
+    }
     return {**told, **happened.more}
 
 

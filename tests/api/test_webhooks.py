@@ -9,8 +9,9 @@ import orjson
 import pytest
 
 from chalicelib.api.http import Response
-from chalicelib.jobs import engine
+from chalicelib.jobs import engine, pulled
 from chalicelib.jobs.webhook import SIGNATURE, TIMESTAMP, signature
+from chalicelib.oci.digests import Digest
 from chalicelib.policy.jobs import Status
 from chalicelib.policy.webhooks import HIDDEN, MOST_POLICIES, EventType
 from chalicelib.store import executions
@@ -399,3 +400,69 @@ def test_a_push_into_a_project_without_policies_begins_nothing(hooked: Hooked) -
     hooked.registry.image("one/app", "v1", "one")
 
     assert executions.active(hooked.client.services.directory) == ()
+
+
+def test_a_pull_is_told_some_time_after_it(hooked: Hooked) -> None:
+    digest = hooked.registry.image("library/app", "v1", "one")
+    hooked.create(policy(hooked.address, "PULL_ARTIFACT"))
+    for _ in range(3):
+        assert hooked.client.ask("GET", "/v2/library/app/manifests/v1").status in (200, 307)
+    services = hooked.client.services
+    assert executions.active(services.directory) == ()
+    pulled.tell(services, services.pulls.take())
+
+    [told] = hooked.told()
+
+    assert (told["type"], told["operator"]) == ("PULL_ARTIFACT", "admin")
+    [resource] = told["event_data"]["resources"]
+    assert (resource["tag"], resource["digest"]) == ("v1", digest)
+
+
+def test_a_quota_that_is_nearly_or_wholly_used_is_told(hooked: Hooked) -> None:
+    hooked.create(policy(hooked.address, "QUOTA_EXCEED", "QUOTA_WARNING"))
+    assert hooked.api("PUT", "/quotas/1", {"hard": {"storage": 1000}}).status == 200
+    hooked.registry.blob("library/app", b"x" * 900)
+    path = f"/v2/library/app/blobs/uploads/?digest={Digest.of(b'y' * 900)}"
+    assert hooked.client.ask("POST", path, b"y" * 900).status == 403
+
+    told = {each["type"]: each["event_data"] for each in hooked.told()}
+
+    assert set(told) == {"QUOTA_WARNING", "QUOTA_EXCEED"}
+    assert told["QUOTA_EXCEED"]["repository"]["namespace"] == "library"
+    assert "900 B" in told["QUOTA_EXCEED"]["custom_attributes"]["Details"]
+
+
+def test_what_retention_deletes_is_told_one_by_one_and_together(hooked: Hooked) -> None:
+    first = hooked.registry.image("library/app", "v1", "one")
+    hooked.client.clock.advance(timedelta(days=1))
+    hooked.registry.image("library/app", "v2", "two")
+    hooked.create(policy(hooked.address, "TAG_RETENTION", "DELETE_ARTIFACT"))
+    made = hooked.api("POST", "/retentions", retained("latestPushedK", 1))
+    number = made.headers["Location"].rpartition("/")[2]
+    assert hooked.api("POST", f"/retentions/{number}/executions", {"dry_run": True}).status == 201
+    assert hooked.told() == []
+    assert hooked.api("POST", f"/retentions/{number}/executions", {"dry_run": False}).status == 201
+
+    told = {each["type"]: each["event_data"] for each in hooked.told()}
+
+    assert told["DELETE_ARTIFACT"]["resources"][0]["digest"] == first
+    retention = told["TAG_RETENTION"]["retention"]
+    assert (retention["total"], retention["retained"]) == (2, 1)
+    assert retention["deleted_artifact"] == [{"type": "image", "name_tag": "app:v1", "status": "SUCCESS"}]
+
+
+def retained(template: str, number: int) -> Json:
+    return {
+        "algorithm": "or",
+        "rules": [
+            {
+                "template": template,
+                "params": {template: number},
+                "tag_selectors": [{"kind": "doublestar", "decoration": "matches", "pattern": "**"}],
+                "scope_selectors": {
+                    "repository": [{"kind": "doublestar", "decoration": "repoMatches", "pattern": "**"}]
+                },
+            }
+        ],
+        "scope": {"level": "project", "ref": 1},
+    }

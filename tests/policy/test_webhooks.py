@@ -81,7 +81,10 @@ def test_what_is_not_known_is_left_out() -> None:
     told = webhook_payloads.data(Happened(EventType.QUOTA_EXCEEDED, 1, more={"custom_attributes": {"a": 1}}), WHERE)
     unknown = webhook_payloads.data(replace(PUSHED, host=""), replace(WHERE, made=0))
 
-    assert told == {"custom_attributes": {"a": 1}}
+    assert told == {
+        "repository": {"date_created": 1772366000, "namespace": "library", "repo_type": "private"},
+        "custom_attributes": {"a": 1},
+    }
     assert unknown["resources"][0]["resource_url"] == "library/team/app:v1"
     assert "date_created" not in unknown["repository"]
 
