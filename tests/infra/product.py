@@ -54,7 +54,7 @@ _MADE = ("{label_id}", "{immutable_rule_id}")
 _GROUP = {"group_name": "deck", "group_type": 1, "ldap_group_dn": "cn=deck"}
 _HOOKS = _PROJECT + "/webhook"
 _HOOK = _HOOKS + "/policies/{webhook_policy_id}"
-_TELLING = {
+TELLING = {
     "name": "ci",
     "event_types": ["DELETE_ARTIFACT"],
     "targets": [{"type": "http", "address": "https://hooks.example.com", "auth_header": "Bearer x"}],
@@ -203,10 +203,10 @@ HARBOR: tuple[Step, ...] = (
     Step("PATCH", "/retentions/{id}/executions/{eid}", {"action": "stop"}),
     Step("DELETE", "/retentions/{id}"),
     Step("GET", _HOOKS + "/events"),
-    Step("POST", _HOOKS + "/policies", _TELLING, "webhook_policy_id"),
+    Step("POST", _HOOKS + "/policies", TELLING, "webhook_policy_id"),
     Step("GET", _HOOKS + "/policies"),
     Step("GET", _HOOK),
-    Step("PUT", _HOOK, {**_TELLING, "description": "tells the pipeline"}),
+    Step("PUT", _HOOK, {**TELLING, "description": "tells the pipeline"}),
     Step("GET", _HOOK + "/executions"),
     Step("GET", _HOOK + "/executions/{execution_id}/tasks"),
     Step("GET", _HOOK + "/executions/{execution_id}/tasks/{task_id}/log"),

@@ -211,7 +211,10 @@ def _repair_index(aws: World) -> frozenset[Call]:
 
 def _count_pulls(aws: World) -> frozenset[Call]:
     with aws.function("api_handler") as app:
-        digest = Registry(Gateway(app)).image("library/counted", "v1", "counted")
+        registry = Registry(Gateway(app))
+        digest = registry.image("library/counted", "v1", "counted")
+        telling = {**product.TELLING, "name": "pulls", "event_types": ["PULL_ARTIFACT"]}
+        assert registry.api("POST", "/projects/library/webhook/policies", telling).status == 201
     aws.recorder.take()
     message = {"repository": "library/counted", "pulled": digest, "tag": "v1"}
     line = {"id": "1", "timestamp": 0, "message": orjson.dumps(message).decode()}
