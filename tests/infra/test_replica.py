@@ -59,7 +59,8 @@ def test_the_bucket_there_can_take_the_place_of_the_first_one() -> None:
 
 def test_every_kind_of_key_is_copied_that_a_pull_may_need() -> None:
     # A bucket with versions, as this one, has nothing below history/; what a collector remembers is its own.
-    kinds = {value for name, value in vars(layout).items() if name.isupper() and str(value).endswith("/")}
+    values = {value for name, value in vars(layout).items() if name.isupper() and str(value).endswith("/")}
+    kinds = {value for value in values if not any(value.startswith(other) for other in values - {value})}
 
     prefixes = [each["Filter"]["Prefix"] for each in rules() if each["Status"] == "Enabled"]
 

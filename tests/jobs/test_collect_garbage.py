@@ -414,14 +414,27 @@ def test_a_collection_is_one_listing_a_thousand_and_then_what_there_is_to_do(reg
 
     # Its manifest read, its tag looked at, both dropped; each blob's link, entry, and entry read.
     an_image = 3 + 3 * blobs
-    # The repository, its manifests, hints and links, and links again; what is known of it, read and written.
-    a_repository = 1 + 4 + 2
+    # The repository, its manifests, tags, hints and links, and links again; what is known of it, read and written.
+    a_repository = 1 + 5 + 2
     # What was left behind; no other repository, entries, what is known of others; the filter and what dies, written,
     # read, dropped; bytes.
     once = 1 + 3 + 6 + 1
     assert report["purged_blobs"] == repositories * garbage * blobs
     assert sum(map(len, ways)) == repositories * (garbage * an_image + a_repository) + once
     assert 20 * (5 * an_image + a_repository) + once + 2 <= 1500
+
+
+def test_a_manifest_that_only_its_tag_keeps_comes_back_with_its_blobs(registry: Registry) -> None:
+    registry.push(ONE)
+    registry.bucket.delete(layout.manifest(Repository(APP), ONE.digest))
+    registry.wait()
+
+    dry = collect(registry.client.services, dry_run=True)
+    report = collect(registry.client.services)
+
+    assert dry["released_links"] == report["released_links"] == 0
+    assert registry.pulled(ONE)
+    assert registry.bucket.head(layout.manifest(Repository(APP), ONE.digest))
 
 
 def test_what_is_cut_off_anywhere_and_begun_again_leaves_no_garbage_and_takes_nothing_else() -> None:

@@ -56,6 +56,7 @@ class _Marks:
     """What the manifests of a repository say."""
 
     named: Seen
+    stored: Seen
     children: set[Digest] = field(default_factory=set)
     condemned: list[tuple[Digest, Entry]] = field(default_factory=list)
     untagged: list[Digest] = field(default_factory=list)
@@ -79,6 +80,7 @@ def collect(content: Content, repository: Repository, linked: Seen, named: Seen,
     """Collect a repository's garbage, and put the blobs that it still holds into `linked`; `named` is empty."""
     outcome = Outcome()
     marks = _mark(content, repository, named, plan, outcome)
+    _mark_tagged(content, repository, marks, plan, outcome)
     # What cannot be read may be an index that needs any of them.
     if not outcome.damaged:
         _settle(content, repository, marks, plan, outcome)
@@ -99,7 +101,7 @@ def entries(content: Content, prefix: str, after: str = "", limit: int = LARGEST
 
 
 def _mark(content: Content, repository: Repository, named: Seen, plan: Plan, outcome: Outcome) -> _Marks:
-    marks, known = _Marks(named), Known.read(content, repository)
+    marks, known = _Marks(named, Seen("")), Known.read(content, repository)
     for page in entries(content, layout.manifests(repository)):
         new: list[tuple[Digest, Entry]] = []
         for entry in page:
@@ -107,6 +109,7 @@ def _mark(content: Content, repository: Repository, named: Seen, plan: Plan, out
             needs = known.get(digest, entry.etag)
             if needs:
                 known.add(digest, entry.etag, needs)
+                marks.stored.add(entry.etag)
                 _mark_one(marks, digest, entry, needs, plan)
             else:
                 new.append((digest, entry))
@@ -139,6 +142,7 @@ def _read(
             continue
         if not doom(each.head):
             known.add(digest, each.head.etag, needs)
+            marks.stored.add(each.head.etag)
         _mark_one(marks, digest, entry, needs, plan)
 
 
@@ -146,6 +150,24 @@ def _mark_one(marks: _Marks, digest: Digest, entry: Entry, needs: Needs, plan: P
     marks.add(needs)
     if plan.untagged and entry.modified < plan.before and not needs.has_subject:
         marks.untagged.append(digest)
+
+
+def _mark_tagged(content: Content, repository: Repository, marks: _Marks, plan: Plan, outcome: Outcome) -> None:
+    """Mark what manifests need that only a tag keeps, after a crash, and bring them back.
+
+    A tag has the entity tag of its manifest; where S3 encrypts with keys it has not, and each tag is read.
+    """
+    for page in entries(content, layout.tags(repository)):
+        strays = [entry.key for entry in page if entry.etag not in marks.stored]
+        for found in filter(None, content.together(content.objects.get, strays)):
+            digest = Digest.parse(found.head.metadata[manifests.DIGEST])
+            needs = _needs(digest, found)
+            if needs is None:
+                outcome.damaged.append(digest)
+                continue
+            marks.add(needs)
+            if not plan.dry:
+                manifests.confirm(content, repository, oci.parse(found.content, found.head.content_type), digest)
 
 
 def _needs(digest: Digest, found: Object) -> Needs | None:
