@@ -27,7 +27,9 @@ def test_it_is_sealed_with_the_first_key_and_opened_with_any() -> None:
         unseal([NEW], before)
 
 
-@pytest.mark.parametrize("wrong", ["", "?", "AAAA", "not base64", seal([NEW], "x")[:-8] + "AAAAAAA="])
-def test_what_was_changed_does_not_open(wrong: str) -> None:
+@pytest.mark.parametrize("end", ["", "?", "AAAA", "not base64", "AAAAAAA="])
+@pytest.mark.parametrize("kept", [0, -8])
+def test_what_was_changed_does_not_open(kept: int, end: str) -> None:
+    wrong = seal([NEW], "x")[:kept] + end
     with pytest.raises(SealError):
         unseal([NEW], wrong)
