@@ -12,5 +12,7 @@ from tests.server.running import PASSWORD, Server, started
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("registry")
-    with started(["run"], folder, {"ROADSTEAD_ADMIN_PASSWORD": PASSWORD}) as running:
+    with started(
+        ["run"], folder, {"ROADSTEAD_ADMIN_PASSWORD": PASSWORD, "ROADSTEAD_PRIVATE_TARGETS": "127.0.0.1"}
+    ) as running:
         yield running
