@@ -1,5 +1,6 @@
 """Webhooks over Harbor's API: policies made, changed and deleted, and what a real receiver gets of what happens."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -21,6 +22,7 @@ from chalicelib.store.table import Slice, every
 from tests.api.artifacts import Registry
 from tests.api.asking import Client
 from tests.api.principals import PRIVATE, World, as_user
+from tests.store.index.tables import CountingTable
 from tests.store.receiver import Receiver, receiving, with_status
 
 Json = dict[str, Any]
@@ -466,3 +468,49 @@ def retained(template: str, number: int) -> Json:
         ],
         "scope": {"level": "project", "ref": 1},
     }
+
+
+def test_a_webhook_costs_a_push_one_commit_and_no_read(hooked: Hooked) -> None:
+    """And where nobody wants to know, nothing: a policy that wants other events changes nothing."""
+
+    def calls(name: str) -> Counter[str]:
+        document = hooked.registry.document("library/app", name.encode(), name)
+        services = hooked.client.services
+        table = CountingTable(services.directory.table)
+        hooked.client.services = replace(services, directory=replace(services.directory, table=table))
+        hooked.registry.push("library/app", "v1", document)
+        hooked.client.services = services
+        return table.calls
+
+    calls("first")
+    nobody = calls("second")
+    hooked.create(policy(hooked.address, "PULL_ARTIFACT"))
+    others = calls("third")
+    hooked.create(policy(hooked.address, name="second"))
+    told = calls("fourth")
+
+    assert nobody == others
+    assert told - nobody == Counter({"commit": 1})
+
+
+def test_secrets_outlive_a_new_signing_key_as_long_as_the_old_one_is_known(hooked: Hooked) -> None:
+    number = hooked.create(policy(hooked.address))
+    services = hooked.client.services
+    old, new = services.settings.signing_key, b"n" * 32
+
+    def push(tag: str, *keys: bytes) -> None:
+        settings = replace(services.settings, signing_key=keys[0], other_keys=keys[1:])
+        hooked.client.services = replace(services, settings=settings)
+        hooked.registry.image("library/app", tag, tag)
+        hooked.work()
+
+    push("v1", new, old)
+    push("v2", new)
+
+    assert [taken.headers["authorization"] for taken in hooked.receiver.taken] == ["Bearer s3cret"]
+    latest, _ = hooked.registry.get(f"{POLICIES}/{number}/executions")
+    assert "set it again" in latest["status_message"]
+    assert hooked.registry.get(f"{POLICIES}/{number}")["targets"][0]["auth_header"] == HIDDEN
+    assert hooked.api("PUT", f"{POLICIES}/{number}", policy(hooked.address)).status == 200
+    push("v3", new)
+    assert len(hooked.receiver.taken) == 2

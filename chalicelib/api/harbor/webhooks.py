@@ -7,6 +7,7 @@ Invariants:
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -110,7 +111,10 @@ def _parsed(call: HarborCall, before: Stored | None = None) -> Policy:
     try:
         known = None
         if before and body.get("signing_secret") is None:
-            known = webhooks.with_secrets(before.policy, lambda secret: sealed.unseal(keys, secret))
+            # What is sent anew need not be opened: that may be why it is sent.
+            known = webhooks.with_secrets(
+                replace(before.policy, targets=()), lambda secret: sealed.unseal(keys, secret)
+            )
         policy = webhooks.parse(body, known)
     except ValueError as error:
         raise bad_request(str(error)) from error
