@@ -31,6 +31,7 @@ OURS = (
     "create_label", "delete_label", "update_label", "create_artifact-label", "delete_artifact-label",
     "create_tag-retention", "delete_tag-retention", "update_tag-retention", "run_tag-retention", "stop_tag-retention",
     "create_immutable-tag", "delete_immutable-tag", "update_immutable-tag",
+    "create_notification-policy", "delete_notification-policy", "update_notification-policy",
     "create_user-group", "delete_user-group", "update_user-group",
     "stop_job", "update_job-schedule", "update_job-queue",
 )
