@@ -46,7 +46,12 @@ def test_a_parameter_changes_a_stack_and_stays(account: Engine) -> None:
     [found] = client(account, "cloudformation").describe_stacks(StackName="history")["Stacks"]
 
     given = {each["ParameterKey"]: each["ParameterValue"] for each in found["Parameters"]}
-    assert given == {"HistoryDays": "7", "TableProtection": "false", "ReplicaBucketArn": ""}
+    assert given == {
+        "HistoryDays": "7",
+        "TableProtection": "false",
+        "ReplicaBucketArn": "",
+        "JobsQueueName": given["JobsQueueName"],
+    }
 
 
 def test_the_stack_needs_a_bucket_for_its_code(account: Engine) -> None:

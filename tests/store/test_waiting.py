@@ -3,7 +3,7 @@
 from chalicelib.jobs import engine
 from chalicelib.jobs.steps import Again, Done, Outcome, TaskRun
 from chalicelib.policy.jobs import BUILT, Kind
-from chalicelib.store import pauses, waiting
+from chalicelib.store import pauses, schedules, waiting
 from chalicelib.store.waiting import Queue, Waiting
 from tests.jobs.test_engine import KIND, World
 
@@ -82,7 +82,7 @@ def test_what_is_paused_may_wait_as_long_as_it_likes() -> None:
 
 def test_a_schedule_that_nobody_follows_is_neglected() -> None:
     world = World()
-    engine.tick(world.services)
+    schedules.lay(world.services.directory)
     world.pass_by(48 * 3600)
 
     assert look(world).neglected > 24 * 3600
