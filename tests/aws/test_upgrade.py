@@ -72,6 +72,10 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Versions]:
         yield Versions(cloud, port, this / CODE, template)
 
 
+# What they did is done by jobs of the engine since.
+REPLACED = {"roadstead-DropAbandonedUploads"}
+
+
 def pulls(person: Person, tag: str, manifest: bytes) -> bool:
     return person.ask("GET", f"/v2/{NAME}/manifests/{tag}").content == manifest
 
@@ -86,30 +90,34 @@ def served(cloud: Cloud) -> set[str]:
     return {each["path"] for each in found}
 
 
+def codes(cloud: Cloud) -> dict[str, str]:
+    """Return the digest of each function's code, by its name without what makes it unique."""
+    found = cloud.client("lambda").list_functions()["Functions"]
+    return {each["FunctionName"].rpartition("-")[0]: each["CodeSha256"] for each in found}
+
+
 def test_a_stack_becomes_this_version_and_goes_back_and_no_pull_fails(versions: Versions) -> None:
     cloud = versions.cloud
-    functions = cloud.client("lambda")
-    earlier = {each["FunctionName"]: each["CodeSha256"] for each in functions.list_functions()["Functions"]}
+    earlier = codes(cloud)
     person = logged_in(cloud, NAME)
     manifest = push_image(person, NAME, "earlier")
     path = f"/v2/{NAME}/manifests/earlier"
 
     with Pulling(person, path, manifest) as forth:
         versions.become_this()
-        now = {each["FunctionName"]: each["CodeSha256"] for each in functions.list_functions()["Functions"]}
+        now = codes(cloud)
         later = push_image(logged_in(cloud, NAME), NAME, "later")
 
     assert declared(versions) <= served(cloud)
-    assert set(earlier) <= set(now)
-    assert not [name for name, code in earlier.items() if now[name] == code]
+    assert set(earlier) - set(now) == REPLACED
+    assert not [name for name in set(earlier) - REPLACED if now[name] == earlier[name]]
     assert (forth.pulls > PULLERS, forth.wrong) == (True, [])
     assert pulls(person, "earlier", manifest)
 
     with Pulling(person, path, manifest) as back:
         versions.go_back()
 
-    again = {each["FunctionName"]: each["CodeSha256"] for each in functions.list_functions()["Functions"]}
-    assert again == earlier
+    assert codes(cloud) == earlier
     assert (back.pulls > PULLERS, back.wrong) == (True, [])
     for holder in (person, logged_in(cloud, NAME)):
         assert pulls(holder, "earlier", manifest)
