@@ -151,6 +151,7 @@ def task(engine: Engine) -> dict[str, str]:
         "ROADSTEAD_BUCKET": BUCKET,
         "ROADSTEAD_TABLE": TABLE,
         "ROADSTEAD_PUBLIC_URL": "",
+        "ROADSTEAD_HISTORY_DAYS": "30",
     }
     texts = {name: value["Fn::Sub"].replace("${SecretsPath}", "/roadstead") if isinstance(value, dict) else value
              for name, value in own.items() if name not in resolved}  # fmt: skip
