@@ -15,7 +15,6 @@ from typing import Any
 from chalicelib.policy import immutability
 from chalicelib.policy.immutability import MOST_RULES, Rule
 from chalicelib.store.directory import Directory, projects
-from chalicelib.store.directory.collection import changed
 from chalicelib.store.directory.projects import PROJECTS, Project
 from chalicelib.store.table import RefusedError
 
@@ -24,7 +23,6 @@ FULL = f"a project has at most {MOST_RULES} immutability rules: delete one, or j
 GONE = "the project or the rule does not exist any more"
 _FIELD = "immutable_rules"
 _HIGHEST_ID = 2**31 - 1
-_ATTEMPTS = 30
 
 _Rules = tuple[Rule, ...]
 
@@ -67,19 +65,15 @@ def remove(directory: Directory, project_id: int, number: int) -> None:
 
 
 def _change(directory: Directory, project_id: int, become: Callable[[_Rules], _Rules]) -> _Rules:
-    """Store what the rules become, read anew where the project changed meanwhile; return that."""
-    for _ in range(_ATTEMPTS):
-        project = projects.by_id(directory, project_id)
-        if project is None:
-            raise RefusedError([GONE])
+    """Store what the rules become; return that."""
+
+    def changed(project: Project) -> _Rules:
         rules = become(of(project))
         document: dict[str, Any] = {**project.entry.document, _FIELD: list(map(immutability.written, rules))}
-        try:
-            PROJECTS.update(directory, project.entry, document)
-        except RefusedError:
-            continue
+        PROJECTS.update(directory, project.entry, document)
         return rules
-    raise RefusedError([changed(PROJECTS.kind)])
+
+    return projects.beside(directory, project_id, changed, GONE)
 
 
 def _check_there(rules: _Rules, number: int) -> None:

@@ -4,20 +4,24 @@ Invariants:
 * A project's name is the first part of its repositories' names and never changes.
 * `public/` lists exactly the projects whose metadata say "public": "true".
 * A project that holds repositories is not deleted.
+* What changes together with a project's record is changed by `beside`: who comes second at it does it anew.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from chalicelib.oci.pages import Page
 from chalicelib.policy import projects as rules
 from chalicelib.store.directory import Directory
-from chalicelib.store.directory.collection import Collection, Entry
-from chalicelib.store.table import PRESENT, Change, Check, Delete, Key, Put, Slice
+from chalicelib.store.directory.collection import ID_TAKEN, Collection, Entry, changed
+from chalicelib.store.table import PRESENT, Change, Check, Delete, Key, Put, RefusedError, Slice
+
+T = TypeVar("T")
 
 UNLIMITED = -1
 PROJECTS = Collection("project", "projects", "a project of this name exists already")
+_ATTEMPTS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,24 @@ def update(directory: Directory, project: Project) -> None:
     key = _public(project.name)
     listed = Put(key, {"id": project.id}) if project.public else Delete(key)
     PROJECTS.update(directory, project.entry, document, listed)
+
+
+def beside(directory: Directory, number: int, change: Callable[[Project], T], gone: str) -> T:
+    """Return what a change does that changes a project's record too; it is done anew where others changed that.
+
+    Raise RefusedError naming `gone` where there is no project, or as the change does.
+    """
+    for _ in range(_ATTEMPTS):
+        project = by_id(directory, number)
+        if project is None:
+            raise RefusedError([gone])
+        try:
+            return change(project)
+        except RefusedError as error:
+            # An id is drawn anew as well.
+            if not set(error.names) <= {changed(PROJECTS.kind), ID_TAKEN}:
+                raise
+    raise RefusedError([changed(PROJECTS.kind)])
 
 
 def delete(directory: Directory, project: Project, empty: Check, reserved: Reservation) -> None:

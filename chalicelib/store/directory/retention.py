@@ -6,7 +6,7 @@ Invariants:
   and a run for a policy that is gone does nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +17,11 @@ from chalicelib.store import schedules
 from chalicelib.store.directory import Directory, projects
 from chalicelib.store.directory.collection import Collection, Entry, changed
 from chalicelib.store.directory.projects import PROJECTS, Project
-from chalicelib.store.table import Change, If, Put, RefusedError
+from chalicelib.store.table import Change, If, Put
 
 POLICIES = Collection("retention", "retentions", "the project has a retention policy already: change that one")
 METADATA = "retention_id"
 _GONE = "the project does not exist any more"
-_ATTEMPTS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def create(directory: Directory, policy: Policy) -> int:
 
         return POLICIES.create(directory, key, _document(directory, policy), also).id
 
-    return _beside(directory, policy.project_id, made)
+    return projects.beside(directory, policy.project_id, made, _GONE)
 
 
 def update(directory: Directory, stored: Stored, policy: Policy) -> None:
@@ -71,14 +70,13 @@ def update(directory: Directory, stored: Stored, policy: Policy) -> None:
 def delete(directory: Directory, stored: Stored) -> None:
     """Delete a policy; raise RefusedError where it changed meanwhile."""
 
-    def gone(project: Project) -> int:
+    def gone(project: Project) -> None:
         POLICIES.delete(directory, stored.entry, _naming(project, ""))
-        return stored.id
 
     if projects.by_id(directory, stored.policy.project_id) is None:
         POLICIES.delete(directory, stored.entry)
     else:
-        _beside(directory, stored.policy.project_id, gone)
+        projects.beside(directory, stored.policy.project_id, gone, _GONE)
 
 
 def forget(directory: Directory, project_id: int) -> None:
@@ -87,20 +85,6 @@ def forget(directory: Directory, project_id: int) -> None:
     if stored:
         schedules.remove(directory, Kind.RETENTION, stored.id)
         POLICIES.delete(directory, stored.entry)
-
-
-def _beside(directory: Directory, project_id: int, change: Callable[[Project], int]) -> int:
-    """Do a change that changes the project's record too, anew where others changed that one meanwhile."""
-    for _ in range(_ATTEMPTS):
-        project = projects.by_id(directory, project_id)
-        if project is None:
-            raise RefusedError([_GONE])
-        try:
-            return change(project)
-        except RefusedError as error:
-            if set(error.names) != {changed(PROJECTS.kind)}:
-                raise
-    raise RefusedError([changed(PROJECTS.kind)])
 
 
 def _naming(project: Project, number: str) -> Change:

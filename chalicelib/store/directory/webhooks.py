@@ -16,7 +16,7 @@ from typing import Any
 from chalicelib.policy import webhooks
 from chalicelib.policy.webhooks import MOST_POLICIES, EventType, Notify, Policy, Target
 from chalicelib.store.directory import Directory, projects
-from chalicelib.store.directory.collection import ID_TAKEN, changed
+from chalicelib.store.directory.collection import ID_TAKEN
 from chalicelib.store.directory.projects import PROJECTS, Project
 from chalicelib.store.table import ABSENT, Change, Delete, Key, Put, Record, RefusedError, batches, every
 
@@ -25,7 +25,6 @@ FULL = f"a project has at most {MOST_POLICIES} webhook policies: delete one, or 
 GONE = "the project or the webhook policy does not exist any more"
 _FIELD = "webhooks"
 _HIGHEST_ID = 2**31 - 1
-_ATTEMPTS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,8 @@ class Stored:
 
 
 _Many = tuple[Stored, ...]
+# What the policies become, and the changes by which they do.
+_Become = tuple[_Many, tuple[Change, ...]]
 
 
 def wanting(project: Project, event: EventType) -> tuple[Any, ...]:
@@ -63,40 +64,37 @@ def by_id(directory: Directory, number: int) -> Stored | None:
 
 def create(directory: Directory, project_id: int, policy: Policy, creator: str) -> int:
     """Add a policy and return its id; raise RefusedError naming `DUPLICATE`, `FULL` or `GONE`."""
-    made: list[int] = []
 
-    def added(known: _Many) -> tuple[_Many, tuple[Change, ...]]:
+    def added(known: _Many) -> _Become:
         if len(known) >= MOST_POLICIES:
             raise RefusedError([FULL])
         now = directory.time()
         new = Stored(1 + secrets.randbelow(_HIGHEST_ID), project_id, policy, creator, now, now)
-        made[:] = [new.id]
         pointer = Put(_pointer(new.id), {"project": project_id}, ABSENT, ID_TAKEN)
         return (*known, new), (_put(new), pointer)
 
-    _beside(directory, project_id, added)
-    return made[0]
+    return _change(directory, project_id, added)[-1].id
 
 
 def change(directory: Directory, stored: Stored, policy: Policy) -> None:
     """Put a policy in the place of a stored one; raise RefusedError naming `DUPLICATE` or `GONE`."""
 
-    def replaced(known: _Many) -> tuple[_Many, tuple[Change, ...]]:
+    def replaced(known: _Many) -> _Become:
         _check_there(known, stored.id)
         new = replace(stored, policy=policy, updated=directory.time())
         return tuple(new if each.id == stored.id else each for each in known), (_put(new),)
 
-    _beside(directory, stored.project_id, replaced)
+    _change(directory, stored.project_id, replaced)
 
 
 def remove(directory: Directory, stored: Stored) -> None:
     """Remove a policy; raise RefusedError naming `GONE`."""
 
-    def without(known: _Many) -> tuple[_Many, tuple[Change, ...]]:
+    def without(known: _Many) -> _Become:
         _check_there(known, stored.id)
         return tuple(each for each in known if each.id != stored.id), _gone(stored)
 
-    _beside(directory, stored.project_id, without)
+    _change(directory, stored.project_id, without)
 
 
 def forget(directory: Directory, project_id: int) -> None:
@@ -105,26 +103,18 @@ def forget(directory: Directory, project_id: int) -> None:
         directory.table.commit(*(change for each in some for change in _gone(each)))
 
 
-def _beside(
-    directory: Directory, project_id: int, become: Callable[[_Many], tuple[_Many, tuple[Change, ...]]]
-) -> None:
-    """Store what the policies become, with the project's record; anew where that changed meanwhile."""
-    for _ in range(_ATTEMPTS):
-        project = projects.by_id(directory, project_id)
-        if project is None:
-            raise RefusedError([GONE])
+def _change(directory: Directory, project_id: int, become: Callable[[_Many], _Become]) -> _Many:
+    """Store what the policies become, with the project's record; return that."""
+
+    def changed(project: Project) -> _Many:
         after, changes = become(all_of(directory, project_id))
         if len({each.policy.name for each in after}) < len(after):
             raise RefusedError([DUPLICATE])
         document = {**project.entry.document, _FIELD: list(_summaries(after))}
-        try:
-            PROJECTS.update(directory, project.entry, document, *changes)
-        except RefusedError as error:
-            if not {changed(PROJECTS.kind), ID_TAKEN} & set(error.names):
-                raise
-        else:
-            return
-    raise RefusedError([changed(PROJECTS.kind)])
+        PROJECTS.update(directory, project.entry, document, *changes)
+        return after
+
+    return projects.beside(directory, project_id, changed, GONE)
 
 
 def _summaries(policies: _Many) -> Iterable[dict[str, Any]]:
