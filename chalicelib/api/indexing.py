@@ -59,8 +59,7 @@ def deleted(services: Services, project_id: int, repository: Repository, referen
         if isinstance(reference, Tag):
             events.untagged(services.index, project_id, repository, reference)
         else:
-            tell = partial(events.deleted, services.index, project_id, repository, reference)
-            settling.deleted(services.index, project_id, repository, reference, tell)
+            settling.deleted(services.index, project_id, repository, reference)
 
 
 def released(services: Services, project_id: int, repository: Repository, digest: Digest) -> None:

@@ -16,7 +16,6 @@ import secrets
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -31,7 +30,6 @@ from chalicelib.store.garbage import repository as within
 from chalicelib.store.garbage.repository import Plan
 from chalicelib.store.garbage.seen import Seen
 from chalicelib.store.history import Reach
-from chalicelib.store.index import events
 from chalicelib.store.usage import settling
 
 _REPOSITORIES, _BYTES, _BURY, _DONE = "repositories", "bytes", "bury", ""
@@ -144,8 +142,7 @@ def _tell(services: Services, task: TaskRun, repository: Repository, found: with
     if task.dry_run or project is None:
         return
     for digest in found.retired:
-        tell = partial(events.deleted, services.index, project.id, repository, digest)
-        settling.deleted(services.index, project.id, repository, digest, tell)
+        settling.deleted(services.index, project.id, repository, digest)
     settling.all_released(services.index, project.id, repository, found.released)
 
 

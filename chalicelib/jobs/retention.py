@@ -206,9 +206,8 @@ class _Retention:
         index, home = self.services.index, self.home
         if isinstance(reference, Tag):
             events.untagged(index, home.project_id, home.repository, reference)
-            return
-        tell = partial(events.deleted, index, home.project_id, home.repository, reference)
-        settling.deleted(index, home.project_id, home.repository, reference, tell)
+        else:
+            settling.deleted(index, home.project_id, home.repository, reference)
 
     def _audit(self, digest: Digest) -> None:
         resource = f"{self.home.repository}@{digest}"

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -18,7 +17,6 @@ from chalicelib.services import Services
 from chalicelib.store import layout, manifests
 from chalicelib.store.condemned import Doom
 from chalicelib.store.directory import projects
-from chalicelib.store.index import events
 from chalicelib.store.job_logs import read
 from chalicelib.store.objects import NO_METADATA
 from chalicelib.store.usage import settling
@@ -102,8 +100,7 @@ class Registry:
         manifests.delete(self.services.content, FAR, SIGNATURE.digest, why=Doom.RETIRED)
         project = projects.find(self.services.directory, "a")
         assert project
-        tell = partial(events.deleted, self.services.index, project.id, FAR, SIGNATURE.digest)
-        settling.deleted(self.services.index, project.id, FAR, SIGNATURE.digest, tell)
+        settling.deleted(self.services.index, project.id, FAR, SIGNATURE.digest)
 
     def link(self, blob: bytes, repository: Repository = APP) -> str:
         return layout.link(repository, Digest.of(blob))

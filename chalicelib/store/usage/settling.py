@@ -17,7 +17,7 @@ from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository
 from chalicelib.store import blobs, layout, manifests
 from chalicelib.store.ahead import Ahead
-from chalicelib.store.index import Index, artifacts, descriptions, repositories
+from chalicelib.store.index import Index, artifacts, descriptions, events, repositories
 from chalicelib.store.index.settle import named
 from chalicelib.store.table import (
     PRESENT,
@@ -190,15 +190,13 @@ def settle(
     raise BusyError
 
 
-def deleted(
-    index: Index, project_id: int, repository: Repository, digest: Digest, tell_index: Callable[[], None]
-) -> None:
-    """Say that a manifest was deleted; raise BusyError or OSError.
+def deleted(index: Index, project_id: int, repository: Repository, digest: Digest) -> None:
+    """Say that a manifest was deleted, and tell the index of artifacts too; raise BusyError or OSError.
 
     The index is told in between: it looks at S3, so if it knows the manifest afterwards, that was pushed again.
     """
     give_up(index, project_id, repository, tuple(every(index.table, taken(project_id, repository), f"{digest}/")))
-    tell_index()
+    events.deleted(index, project_id, repository, digest)
     if _is_indexed(index, project_id, repository, digest):
         settle(index, project_id, repository, digest)
 

@@ -1,14 +1,13 @@
 """What counts as used in a project: each digest once, as long as somebody holds it."""
 
 from contextlib import suppress
-from functools import partial
 
 import pytest
 
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository
 from chalicelib.store import manifests
-from chalicelib.store.index import Index, events, removal
+from chalicelib.store.index import Index, removal
 from chalicelib.store.usage import counting, settling
 from chalicelib.store.usage.settling import Pushed
 from tests.store.index.tables import CountingTable, InterruptedTable, StoppingTable
@@ -48,8 +47,7 @@ def delete(world: World, pushed: Pushed) -> None:
 
 
 def told_deleted(index: Index, pushed: Pushed) -> None:
-    tell_index = partial(events.deleted, index, PROJECT, pushed.repository, pushed.digest)
-    settling.deleted(index, PROJECT, pushed.repository, pushed.digest, tell_index)
+    settling.deleted(index, PROJECT, pushed.repository, pushed.digest)
 
 
 def size(*documents: Json) -> int:
