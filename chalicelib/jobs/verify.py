@@ -79,12 +79,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A step of an execution: what it works with, and what it found so far."""
+    """A step of an execution: what it works with."""
 
     services: Services
     task: TaskRun
     inspection: Inspection
-    told: list[Found]
 
     @property
     def project(self) -> str:
@@ -107,7 +106,7 @@ def step(services: Services, task: TaskRun) -> Outcome:
     progress = _resumed(task) or Progress(services.now().isoformat())
     seen = _seen(services, task, progress)
     with _telling(task) as told:
-        run = _Run(services, task, _inspection(services, task, seen, progress, told), told)
+        run = _Run(services, task, _inspection(services, task, seen, progress, told))
         while progress.phase:
             progress = _PHASES[progress.phase](run, progress)
             if not run.goes_on():
