@@ -23,7 +23,7 @@ from chalicelib.services import Services
 from chalicelib.store import blobs, layout
 from chalicelib.store.directory import projects
 from chalicelib.store.index import Index, descriptions
-from chalicelib.store.table import Record, Slice
+from chalicelib.store.table import Record, Slice, every
 from chalicelib.store.usage import (
     BYTES,
     RESERVED,
@@ -122,21 +122,12 @@ def _in_repository(index: Index, cursor: Cursor) -> Cursor:
 def _taken(index: Index, cursor: Cursor, repository: Repository, last: str) -> Iterator[tuple[str, int]]:
     """Yield the manifests up to `last` whose records are there, each with its size, or -1 if some are missing."""
     after = f"{cursor.after}0" if cursor.after else ""
-    records = _records(index, taken(cursor.project_id, repository), after)
+    records = every(index.table, taken(cursor.project_id, repository), after=after, limit=_RECORDS)
     for digest, group in groupby(records, key=lambda record: record.key.sort.partition("/")[0]):
         if last and digest > last:
             return
         parts = tuple(group)
         yield digest, parts[0].document["size"] if settling.is_whole(parts) else -1
-
-
-def _records(index: Index, where: str, after: str) -> Iterator[Record]:
-    while True:
-        page = index.table.query(where, Slice(after=after, limit=_RECORDS))
-        yield from page.entries
-        if not page.more:
-            return
-        after = page.entries[-1].key.sort
 
 
 def _in_shard(index: Index, cursor: Cursor) -> Cursor:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import takewhile
 from typing import Any, TypeVar
 
 from chalicelib.oci.digests import Digest
@@ -27,7 +28,7 @@ from chalicelib.store.index import Index, artifacts, removal, repositories, sett
 from chalicelib.store.index.attempts import in_any, in_known
 from chalicelib.store.index.repositories import RepositoryRecord
 from chalicelib.store.objects import Entry
-from chalicelib.store.table import Key, Put, Slice
+from chalicelib.store.table import Key, Put, Slice, every
 
 log = logging.getLogger(__name__)
 
@@ -219,16 +220,9 @@ PHASES = len(_PHASES)
 
 
 def _records(index: Index, partition: str, after: str, last: str) -> Iterator[str]:
-    """Yield the sort keys of a partition's records after one and up to another ("" for the end)."""
-    while True:
-        page = index.table.query(partition, Slice(after=after, limit=_PAGE))
-        for record in page.entries:
-            if last and record.key.sort > last:
-                return
-            yield record.key.sort
-        if not page.more:
-            return
-        after = page.entries[-1].key.sort
+    """Return the sort keys of a partition's records after one and up to another ("" for the end)."""
+    names = (record.key.sort for record in every(index.table, partition, after=after, limit=_PAGE))
+    return takewhile(lambda name: not last or name <= last, names)
 
 
 def _together(pool: Executor, actions: Iterable[Callable[[], T]]) -> list[T]:

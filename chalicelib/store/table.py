@@ -20,6 +20,7 @@ from chalicelib.oci.pages import Page
 T = TypeVar("T")
 
 LARGEST_COMMIT = 100
+PAGE = 1000
 NO_COUNTERS: Mapping[str, int] = MappingProxyType({})
 
 
@@ -125,7 +126,7 @@ class Slice:
 
     prefix: str = ""
     after: str = ""
-    limit: int = 1000
+    limit: int = PAGE
     backwards: bool = False
     skip: int = 0
 
@@ -149,9 +150,9 @@ class Table(Protocol):
         """Add to counters of a record that is there, in haste: a lost request may count twice; absent is no error."""
 
 
-def every(table: Table, partition: str, prefix: str = "") -> Iterator[Record]:
-    """Yield the records of a partition whose sort keys begin with `prefix`, reading a page at a time."""
-    wanted = Slice(prefix)
+def every(table: Table, partition: str, prefix: str = "", after: str = "", limit: int = PAGE) -> Iterator[Record]:
+    """Yield the records of a partition with `prefix`, after the sort key `after`, reading up to `limit` at a time."""
+    wanted = Slice(prefix, after, limit)
     while True:
         page = table.query(partition, wanted)
         yield from page.entries

@@ -239,11 +239,5 @@ def manifests_holding(index: Index, project_id: int, repository: Repository, dig
 
 def settled(index: Index, project_id: int, digest: str) -> bool:
     """Tell whether somebody holds a digest for good, so that holding it too adds nothing."""
-    after = ""
-    while True:
-        page = index.table.query(partition(project_id, shard(digest)), Slice(f"{digest}/", after=after))
-        if any(not parsed_holder(record.key.sort)[2].startswith(RESERVED) for record in page.entries):
-            return True
-        if not page.more:
-            return False
-        after = page.entries[-1].key.sort
+    holders = every(index.table, partition(project_id, shard(digest)), f"{digest}/")
+    return any(not parsed_holder(record.key.sort)[2].startswith(RESERVED) for record in holders)
