@@ -27,7 +27,7 @@ def differing(index: Index, project_id: int, contents: Contents, before: datetim
     for digest in sorted((known ^ contents.manifests) - contents.damaged):
         if _manifest_differs(index, home, Digest.parse(digest), before):
             yield digest
-    named = {record.key.sort: record.document["digest"] for record in every(index.table, home.partition("tags"))}
+    named = dict(artifacts.tag_names(index, home))
     for tag in sorted((named.keys() | contents.tags.keys()) - contents.damaged):
         if named.get(tag) != contents.tags.get(tag) and _tag_differs(index, home, Tag(tag), before):
             yield tag

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-import orjson
-
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository
@@ -148,11 +146,9 @@ def size_of(index: Index, pushed: Pushed) -> counting.SizeOf:
 
 def blob_size(index: Index, repository: Repository, digest: Digest) -> int | None:
     """Return the size of a blob that is stored, or None."""
-    found = blobs.find(index.content, repository, digest)
-    if found:
-        return found.size
-    entry = index.content.objects.get(layout.blob(digest))
-    return int(orjson.loads(entry.content)["size"]) if entry else None
+    in_repository = blobs.find(index.content, repository, digest)
+    found = in_repository or blobs.blob_of(index.content.objects.get(layout.blob(digest)))
+    return found.size if found else None
 
 
 def kept(index: Index, pushed: Pushed) -> None:
