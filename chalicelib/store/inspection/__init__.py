@@ -114,6 +114,12 @@ def blob_in(found: Object | None) -> Blob | None:
     return Blob(key, size) if sensible else None
 
 
+def is_young(content: Content, key: str, before: datetime) -> bool:
+    """Tell whether an object is there that was last written at that moment or later."""
+    listed = content.objects.list(key, limit=1).entries
+    return any(entry.key == key and entry.modified >= before for entry in listed)
+
+
 def stays(content: Content, key: str, etag: str) -> bool:
     """Tell whether an object is still the one that was seen."""
     head = content.objects.head(key)

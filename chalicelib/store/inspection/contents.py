@@ -16,7 +16,7 @@ from chalicelib.policy.damage import Damage
 from chalicelib.store import blobs, layout, manifests, referrers
 from chalicelib.store.condemned import is_live, restore
 from chalicelib.store.garbage.repository import entries
-from chalicelib.store.inspection import Inspection, State, blob_in, digest_of, state, stays
+from chalicelib.store.inspection import Inspection, State, blob_in, digest_of, is_young, state, stays
 from chalicelib.store.objects import ConditionFailedError, Entry, Object
 
 _READ_TOGETHER = 200
@@ -257,9 +257,8 @@ def _is_there(inspection: Inspection, repository: Repository, digest: Digest) ->
 def _missing_referrer(inspection: Inspection, contents: Contents, digest: Digest, subject: Digest) -> None:
     content, repository = inspection.content, contents.repository
     # A push writes the manifest first.
-    head = content.objects.head(layout.manifest(repository, digest))
-    listed = content.objects.list(layout.manifest(repository, digest), limit=1).entries
-    if not is_live(head) or (listed and listed[0].modified >= inspection.before):
+    key = layout.manifest(repository, digest)
+    if not is_live(content.objects.head(key)) or is_young(content, key, inspection.before):
         return
     mend = partial(referrers.settle, content, repository, subject, digest)
     inspection.found(Damage.REFERRER_MISSING, contents.name, (str(digest),), mend)

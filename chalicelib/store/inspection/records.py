@@ -11,6 +11,7 @@ from chalicelib.oci.names import Tag
 from chalicelib.store import layout
 from chalicelib.store.index import Index, artifacts, repositories, settle
 from chalicelib.store.index.repositories import RepositoryRecord
+from chalicelib.store.inspection import is_young
 from chalicelib.store.inspection.contents import Contents
 from chalicelib.store.table import every
 
@@ -35,20 +36,15 @@ def differing(index: Index, project_id: int, contents: Contents, before: datetim
 
 def _manifest_differs(index: Index, home: RepositoryRecord, digest: Digest, before: datetime) -> bool:
     """Tell whether a manifest is old, and the index lacks it; or is not there, and the index has it."""
-    if _is_young(index, layout.manifest(home.repository, digest), before):
+    if is_young(index.content, layout.manifest(home.repository, digest), before):
         return False
     there = settle.in_s3(index, home, digest)
     return there != (artifacts.find(index, home, str(digest)) is not None)
 
 
 def _tag_differs(index: Index, home: RepositoryRecord, tag: Tag, before: datetime) -> bool:
-    if _is_young(index, layout.tag(home.repository, tag), before):
+    if is_young(index.content, layout.tag(home.repository, tag), before):
         return False
     named = settle.named(index, home.repository, tag)
     found = artifacts.find_tag(index, home, tag.name)
     return named != (found.digest if found else "")
-
-
-def _is_young(index: Index, key: str, before: datetime) -> bool:
-    listed = index.content.objects.list(key, limit=1).entries
-    return any(entry.key == key and entry.modified >= before for entry in listed)
