@@ -113,8 +113,7 @@ def _tag_mended(inspection: Inspection, contents: Contents, tag: Tag, digest: Di
     whole = inspection.content.objects.get(layout.manifest(contents.repository, digest))
     if whole is None or not is_live(whole.head) or _parsed(digest, whole) is None:
         return False
-    hint = layout.tagged(contents.repository, digest) + tag.name
-    inspection.content.objects.put(hint, b"")
+    _noted(inspection, layout.tagged(contents.repository, digest) + tag.name)
     key = layout.tag(contents.repository, tag)
     written = _written(inspection, key, whole, found.head.etag, {manifests.DIGEST: str(digest)})
     if written:
@@ -140,12 +139,14 @@ def _hint(inspection: Inspection, contents: Contents, tag: Tag, digest: Digest, 
     at = layout.tag(contents.repository, tag)
     if objects.head(key) is not None or not stays(inspection.content, at, found.head.etag):
         return
-
-    def mend() -> bool:
-        objects.put(key, b"")
-        return True
-
+    mend = partial(_noted, inspection, key)
     inspection.found(Damage.TAG_WITHOUT_HINT, contents.name, (tag.name, str(digest)), mend)
+
+
+def _noted(inspection: Inspection, key: str) -> bool:
+    """Write an object of which only the name says something."""
+    inspection.content.objects.put(key, b"")
+    return True
 
 
 def _manifest_from_tag(inspection: Inspection, contents: Contents, digest: Digest, found: Object) -> bool:
@@ -285,11 +286,5 @@ def _catalog(inspection: Inspection, contents: Contents) -> None:
     oldest = contents.oldest
     if oldest is None or oldest.modified >= inspection.before or objects.head(key) is not None:
         return
-    if not is_live(objects.head(oldest.key)):
-        return
-
-    def mend() -> bool:
-        objects.put(key, b"")
-        return True
-
-    inspection.found(Damage.CATALOG_MISSING, contents.name, (), mend)
+    if is_live(objects.head(oldest.key)):
+        inspection.found(Damage.CATALOG_MISSING, contents.name, (), partial(_noted, inspection, key))
