@@ -87,6 +87,13 @@ def run(
         return steps
 
 
+def read_in(index: Index, cursor: Cursor) -> None:
+    """Go through the repository that a cursor is at the beginning of; raise whatever is wrong in it."""
+    with ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="reindex") as pool:
+        while cursor.phase < PHASES:
+            cursor = within(index, pool, cursor)
+
+
 def _step_or_skip(services: Services, pool: Executor, cursor: Cursor, project: str, repository: str) -> Cursor | None:
     try:
         return step(services, pool, cursor, project, repository)

@@ -16,7 +16,6 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
@@ -233,9 +232,7 @@ def _records(run: _Run, looked_at: contents.Contents) -> None:
 
 def _read_in(services: Services, cursor: reindex.Cursor) -> bool:
     try:
-        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="reindex") as pool:
-            while cursor.phase < reindex.PHASES:
-                cursor = reindex.within(services.index, pool, cursor)
+        reindex.read_in(services.index, cursor)
     except (OSError, RegistryError):
         raise
     except Exception:
