@@ -11,7 +11,7 @@ from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.policy import immutability
 from chalicelib.policy.immutability import Rule
-from chalicelib.store import layout
+from chalicelib.store import layout, listings
 from chalicelib.store.content import Content
 from chalicelib.store.directory import immutable_rules
 from chalicelib.store.directory.projects import Project
@@ -38,7 +38,11 @@ def among(project: Project, repository: Repository, tags: Iterable[Tag]) -> froz
 
 def check_may_go(project: Project, repository: Repository, tag: Tag) -> None:
     """Raise DENIED (412) where a tag cannot be deleted."""
-    if among(project, repository, [tag]):
+    _check_none(test(project, repository), repository, [tag])
+
+
+def _check_none(is_fixed: IsFixed | None, repository: Repository, tags: Iterable[Tag]) -> None:
+    for tag in filter(is_fixed, tags) if is_fixed else ():
         message = f"{repository}:{tag} is configured as immutable: a rule of the project has to go first"
         raise refusal_for(tag, message)
 
@@ -55,13 +59,6 @@ def check_blob_may_go(index: Index, project: Project, repository: Repository, di
 
 def check_may_be_emptied(content: Content, project: Project, repository: Repository) -> None:
     """Raise DENIED (412) where a repository has a tag that is immutable."""
-    if not immutable_rules.of(project):
-        return
-    prefix = after = layout.tags(repository)
-    more = True
-    while more:
-        page = content.objects.list(prefix, after=after)
-        for entry in page.entries:
-            check_may_go(project, repository, Tag(entry.key.removeprefix(prefix)))
-            after = entry.key
-        more = page.more
+    prefix = layout.tags(repository)
+    names = (Tag(entry.key.removeprefix(prefix)) for entry in listings.below(content.objects, prefix))
+    _check_none(test(project, repository), repository, names)

@@ -9,7 +9,7 @@ Invariants:
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 
@@ -117,18 +117,12 @@ def artifact_audited(
     audited(services, Event(actor, resource, "artifact", operation, project_id=project_id))
 
 
-@contextmanager
-def notified(services: Services, project: Project, events: Iterable[Happened]) -> Iterator[None]:
+def notified(services: Services, project: Project, events: Iterable[Happened]) -> AbstractContextManager[None]:
     """Tell webhooks beside what is done meanwhile; where the project has none that want to know, do nothing."""
     wanted = [happened for happened in events if webhooks.wanting(project, happened.type)]
-    telling = (
-        services.content.pool.submit(notifications.tell, services.directory, project, wanted) if wanted else None
-    )
-    try:
-        yield
-    finally:
-        if telling:
-            telling.result()
+    if not wanted:
+        return nullcontext()
+    return services.content.meanwhile(partial(notifications.tell, services.directory, project, wanted))
 
 
 @contextmanager

@@ -7,8 +7,8 @@ Invariants: those of `registry`, whose table names them, and
 Specification: OCI Distribution 1.1, end-4 to end-7, end-9 to end-11, end-13 and end-14.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 
@@ -123,22 +123,12 @@ def _happened(call: Call, kind: EventType, digest: Digest, tag: Tag | None = Non
     )
 
 
-@contextmanager
-def _audited(call: Call, operation: str, reference: Tag | Digest) -> Iterator[None]:
+def _audited(call: Call, operation: str, reference: Tag | Digest) -> AbstractContextManager[None]:
     """Write into the audit log beside what is done meanwhile: an entry takes no time of its own."""
-    told = call.services.content.pool.submit(
-        indexing.artifact_audited,
-        call.services,
-        call.grant.principal.name,
-        operation,
-        call.project.id,
-        call.repository,
-        reference,
+    name, project_id = call.grant.principal.name, call.project.id
+    return call.services.content.meanwhile(
+        partial(indexing.artifact_audited, call.services, name, operation, project_id, call.repository, reference)
     )
-    try:
-        yield
-    finally:
-        told.result()
 
 
 def post_upload(call: Call) -> Response:

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from chalicelib.jobs.steps import Done, TaskRun
 from chalicelib.services import Services
-from chalicelib.store import layout
-from chalicelib.store.objects import Entry, Multipart, ObjectStore
+from chalicelib.store import layout, listings
+from chalicelib.store.objects import Entry, Multipart
 
 AGE = timedelta(hours=25)
 
@@ -41,7 +41,7 @@ def run(services: Services, age: timedelta = AGE) -> Plan:
     objects = services.content.objects
     # Parts are listed first: an upload that begins in between is then younger than any state that is seen.
     multiparts = tuple(objects.unfinished(layout.DATA))
-    decided = plan(_states(objects), multiparts, services.now(), age)
+    decided = plan(listings.below(objects, layout.UPLOADS), multiparts, services.now(), age)
     for multipart in decided.multiparts:
         objects.abort(multipart.key, multipart.id)
     objects.delete(*decided.states)
@@ -53,13 +53,3 @@ def step(services: Services, task: TaskRun) -> Done:
     decided = run(services)
     task.log(f"dropped {len(decided.states)} uploads and the parts of {len(decided.multiparts)}")
     return Done({"uploads": len(decided.states), "multiparts": len(decided.multiparts)})
-
-
-def _states(objects: ObjectStore) -> Iterable[Entry]:
-    after = ""
-    while True:
-        page = objects.list(layout.UPLOADS, after=after)
-        yield from page.entries
-        if not page.more:
-            return
-        after = page.entries[-1].key

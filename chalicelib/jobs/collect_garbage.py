@@ -22,7 +22,7 @@ from typing import Any
 from chalicelib.jobs.steps import Again, Done, Outcome, TaskRun
 from chalicelib.oci.names import Repository
 from chalicelib.services import Services
-from chalicelib.store import layout
+from chalicelib.store import layout, listings
 from chalicelib.store.blobs import Blob
 from chalicelib.store.directory import projects
 from chalicelib.store.garbage import needs, unlinked
@@ -79,7 +79,7 @@ def step(services: Services, task: TaskRun) -> Outcome:
 
 
 def _forget(services: Services, prefix: str) -> None:
-    for page in within.entries(services.content, prefix):
+    for page in listings.pages(services.content.objects, prefix):
         keys = [entry.key for entry in page if not entry.key.startswith(layout.NEEDS)]
         services.content.objects.delete(*keys)
         if len(keys) < len(page):
@@ -138,8 +138,10 @@ def _tell(services: Services, task: TaskRun, repository: Repository, found: with
             f"{repository}: {found.manifests} manifests deleted, {len(found.retired)} retired,"
             f" {len(found.released)} blobs released"
         )
+    if task.dry_run or not (found.retired or found.released):
+        return
     project = projects.find(services.directory, repository.name.partition("/")[0])
-    if task.dry_run or project is None:
+    if project is None:
         return
     for digest in found.retired:
         settling.deleted(services.index, project.id, repository, digest)

@@ -30,10 +30,9 @@ from chalicelib.oci.names import Repository
 from chalicelib.policy import damage
 from chalicelib.policy.damage import Damage
 from chalicelib.services import Services
-from chalicelib.store import layout
+from chalicelib.store import layout, listings
 from chalicelib.store.directory import projects
 from chalicelib.store.garbage.repository import after as repository_after
-from chalicelib.store.garbage.repository import entries
 from chalicelib.store.garbage.seen import Seen
 from chalicelib.store.inspection import Found, Inspection, contents, links, records, unused
 
@@ -114,7 +113,7 @@ def step(services: Services, task: TaskRun) -> Outcome:
     if progress.phase:
         progress = replace(progress, seen=_remembered(services, task, seen))
         return Again(asdict(progress), progress.report())
-    for page in entries(services.content, layout.collector(task.execution_id, "")):
+    for page in listings.pages(services.content.objects, layout.collector(task.execution_id, "")):
         services.content.objects.delete(*(entry.key for entry in page))
     task.log(_summary(progress))
     return Done(progress.report())

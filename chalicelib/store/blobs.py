@@ -46,6 +46,11 @@ def promise(content: Content, repository: Repository, digest: Digest) -> Blob | 
     return _kept(content, layout.link(repository, digest))
 
 
+def keep(content: Content, digest: Digest) -> Blob | None:
+    """Return what the index has of a digest, which stays for half of the grace period at least, or None."""
+    return _kept(content, layout.blob(digest))
+
+
 def _kept(content: Content, key: str) -> Blob | None:
     """Return what a link or an entry says, written anew where the collector might soon delete it."""
     for _ in range(_INDEX_ATTEMPTS):
@@ -124,7 +129,7 @@ def enter(content: Content, digest: Digest, blob: Blob, etag: str = "") -> bool:
 
 def relink(content: Content, repository: Repository, digest: Digest, etag: str) -> Blob | None:
     """Let a link that has `etag` lead to where the index has the bytes; return them, or None where that failed."""
-    blob = _kept(content, layout.blob(digest))
+    blob = keep(content, digest)
     if blob is None:
         return None
     try:
@@ -145,8 +150,7 @@ def _winner(content: Content, digest: Digest, loser: Blob) -> Blob | None:
     if winner.key == loser.key:
         return loser
     if content.objects.head(winner.key) is not None:
-        kept = _kept(content, layout.blob(digest))
-        if kept != winner:
+        if keep(content, digest) != winner:
             return None
         content.objects.delete(loser.key)
         return winner
@@ -171,17 +175,12 @@ def mount(
 
     The caller must have the right to read the source, or everything. `admit` is told the size, and may raise.
     """
-    blob = promise(content, source, digest) if source else _kept(content, layout.blob(digest))
+    blob = promise(content, source, digest) if source else keep(content, digest)
     if blob is None:
         return False
     admit(blob.size)
     hold(content, repository, digest, blob)
     return True
-
-
-def keep(content: Content, digest: Digest) -> None:
-    """Keep a blob's bytes for half of the grace period at least, before a link to them is deleted."""
-    _kept(content, layout.blob(digest))
 
 
 def release(content: Content, repository: Repository, digest: Digest) -> None:

@@ -60,17 +60,9 @@ def condemn(content: Content, key: str, what: Object, etag: str, why: Doom) -> N
 
     One that is not there, or condemned already, is condemned anew: whoever wants to restore it looks again.
     """
-    mark = secrets.token_hex(_MARK // 2).encode()
     for _ in range(_ATTEMPTS):
         with suppress(ConditionFailedError):
-            content.objects.put(
-                key,
-                mark + original(what),
-                content_type=what.head.content_type,
-                metadata={CONDEMNED: why},
-                if_absent=not etag,
-                if_match=etag,
-            )
+            _put_marked(content, key, what, etag, why)
             return
         found = content.objects.head(key)
         etag = found.etag if found else ""
@@ -82,13 +74,19 @@ def renew(content: Content, key: str) -> None:
     found = content.objects.get(key)
     if found is not None and is_retired(found.head):
         with suppress(ConditionFailedError):
-            content.objects.put(
-                key,
-                secrets.token_hex(_MARK // 2).encode() + original(found),
-                content_type=found.head.content_type,
-                metadata=found.head.metadata,
-                if_match=found.head.etag,
-            )
+            _put_marked(content, key, found, found.head.etag, Doom.RETIRED)
+
+
+def _put_marked(content: Content, key: str, what: Object, etag: str, why: Doom) -> None:
+    """Write an object's bytes behind a mark that no other has, over `etag` or nothing; raise ConditionFailedError."""
+    content.objects.put(
+        key,
+        secrets.token_hex(_MARK // 2).encode() + original(what),
+        content_type=what.head.content_type,
+        metadata={CONDEMNED: why},
+        if_absent=not etag,
+        if_match=etag,
+    )
 
 
 def is_retired(head: Head | None) -> bool:

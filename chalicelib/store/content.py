@@ -3,12 +3,13 @@
 `blobs`, `manifests` and `uploads` are functions over a `Content`; they hold the rules of consistency.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from chalicelib.store.objects import ObjectStore
+from chalicelib.store.objects import ConditionFailedError, ObjectStore
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -29,6 +30,23 @@ class Content:
     now: Callable[[], datetime]
     # How long what nothing refers to is left alone; who is told that it is there may build on it for half of that.
     grace: timedelta = GRACE
+
+    def drop(self, key: str, etag: str) -> bool:
+        """Delete an object that still has this entity tag; tell whether that was done."""
+        try:
+            self.objects.delete_if(key, etag)
+        except ConditionFailedError:
+            return False
+        return True
+
+    @contextmanager
+    def meanwhile(self, action: Callable[[], object]) -> Iterator[None]:
+        """Do `action` beside what is done within; when that ends it is done, or raises."""
+        under_way = self.pool.submit(action)
+        try:
+            yield
+        finally:
+            under_way.result()
 
     def together(self, action: Callable[[T], R], items: Iterable[T]) -> tuple[R, ...]:
         """Do `action` on every item side by side; return the results in order or raise the first failure.

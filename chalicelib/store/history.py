@@ -106,7 +106,7 @@ def _named(content: Content, key: str, version: Version) -> _Named | None:
     if version.deleted:
         return _Named(version, None)
     found = content.objects.get(key, version.id)
-    return _Named(version, Digest.parse(found.head.metadata[manifests.DIGEST])) if found else None
+    return _Named(version, manifests.digest_of(found.head)) if found else None
 
 
 def _states(found: Iterable[_Named]) -> Iterable[TagState]:

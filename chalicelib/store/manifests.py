@@ -31,7 +31,7 @@ from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag
-from chalicelib.store import layout
+from chalicelib.store import layout, listings
 from chalicelib.store.blobs import JSON, promise
 from chalicelib.store.condemned import Doom, condemn, is_live, is_retired, original, readable, restore
 from chalicelib.store.content import Content
@@ -62,7 +62,7 @@ class StoredManifest:
 def get(content: Content, repository: Repository, reference: Tag | Digest) -> StoredManifest:
     """Return the manifest under a reference with its bytes; raise MANIFEST_UNKNOWN."""
     key, found = _find(content, repository, reference)
-    digest = reference if isinstance(reference, Digest) else _digest_of(found.head)
+    digest = reference if isinstance(reference, Digest) else digest_of(found.head)
     bytes_ = original(found)
     if not digest.matches(bytes_):
         raise RegistryError(ErrorCode.UNKNOWN, f"the stored manifest {digest} is damaged: push it again")
@@ -78,7 +78,7 @@ def head(content: Content, repository: Repository, reference: Tag | Digest) -> S
         if named is None:
             raise _unknown(reference)
         key, found = named[0], named[1].head
-    digest = reference if isinstance(reference, Digest) else _digest_of(found)
+    digest = reference if isinstance(reference, Digest) else digest_of(found)
     return StoredManifest(digest, found.content_type, found.size, key, retired=is_retired(found))
 
 
@@ -96,14 +96,10 @@ def _find(content: Content, repository: Repository, reference: Tag | Digest) -> 
 
 def stored(content: Content, repository: Repository) -> Iterator[Digest]:
     """Yield the digests of the manifests of which `is_stored` holds; asks for each of them."""
-    prefix, after = layout.manifests(repository), ""
-    while True:
-        page = content.objects.list(prefix, after=after)
-        digests = (Digest.parse(layout.manifest_digest(repository, entry.key)) for entry in page.entries)
-        yield from (digest for digest in digests if is_stored(content, repository, digest))
-        if not page.more:
-            return
-        after = page.entries[-1].key
+    for entry in listings.below(content.objects, layout.manifests(repository)):
+        digest = Digest.parse(layout.manifest_digest(repository, entry.key))
+        if is_stored(content, repository, digest):
+            yield digest
 
 
 def is_stored(content: Content, repository: Repository, digest: Digest) -> bool:
@@ -135,15 +131,9 @@ def _through_tags(content: Content, repository: Repository, digest: Digest) -> t
 
 
 def tags_naming(content: Content, repository: Repository, digest: Digest) -> Iterable[Tag]:
-    """Yield the tags that name, or once named, a manifest."""
+    """Return the tags that name, or once named, a manifest, one by one."""
     prefix = layout.tagged(repository, digest)
-    after = ""
-    while True:
-        page = content.objects.list(prefix, after=after)
-        yield from (Tag(entry.key.removeprefix(prefix)) for entry in page.entries)
-        if not page.more:
-            return
-        after = page.entries[-1].key
+    return (Tag(entry.key.removeprefix(prefix)) for entry in listings.below(content.objects, prefix))
 
 
 def is_naming(found: Head, digest: Digest) -> bool:
@@ -151,7 +141,7 @@ def is_naming(found: Head, digest: Digest) -> bool:
     return found.metadata.get(DIGEST) == str(digest)
 
 
-def _digest_of(found: Head) -> Digest:
+def digest_of(found: Head) -> Digest:
     """Return the digest that a tag names; raise UNKNOWN where it does not say."""
     if DIGEST not in found.metadata:
         raise RegistryError(ErrorCode.UNKNOWN, "the stored tag is damaged: push it again")
@@ -385,16 +375,8 @@ def _untag(content: Content, repository: Repository, digest: Digest, etag: str, 
     It carries the same bytes, so it has the manifest's entity tag, `etag`; where S3 encrypts with keys, it need not.
     """
     key = layout.tag(repository, tag)
-    if etag and _dropped(content, key, etag):
+    if etag and content.drop(key, etag):
         return
     found = content.objects.head(key)
     if found is not None and is_naming(found, digest):
-        _dropped(content, key, found.etag)
-
-
-def _dropped(content: Content, key: str, etag: str) -> bool:
-    try:
-        content.objects.delete_if(key, etag)
-    except ConditionFailedError:
-        return False
-    return True
+        content.drop(key, found.etag)

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
 from chalicelib.oci.errors import ErrorCode, RegistryError
-from chalicelib.store import layout
+from chalicelib.store import layout, listings
 from chalicelib.store.connections import Answer
 from chalicelib.store.objects import (
     KEPT,
@@ -170,14 +170,8 @@ class Keeper:
         return found
 
     def _copies(self, key: str) -> Iterator[Entry]:
-        """Yield the copies of a tag's versions, the oldest first."""
-        prefix, after = layout.kept(key), ""
-        while True:
-            page = self.objects.list(prefix, after=after)
-            yield from page.entries
-            if not page.more:
-                return
-            after = page.entries[-1].key
+        """Return the copies of a tag's versions, one by one, the oldest first."""
+        return listings.below(self.objects, layout.kept(key))
 
     def _id(self, key: str, head: Head) -> str:
         """Return the id of the version that is at `key`; one from before ids were given goes by its time."""

@@ -18,7 +18,7 @@ import orjson
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository
-from chalicelib.store import layout
+from chalicelib.store import layout, listings
 from chalicelib.store.content import Content
 
 MOST = 8 << 20
@@ -92,10 +92,5 @@ def _check(packed: bytes) -> bytes:
 
 def drop_old(content: Content, before: datetime) -> None:
     """Drop what was last written `before`: a run writes anew what it needs."""
-    after = ""
-    while True:
-        page = content.objects.list(layout.NEEDS, after=after)
-        content.objects.delete(*(entry.key for entry in page.entries if entry.modified < before))
-        if not page.more:
-            return
-        after = page.entries[-1].key
+    for page in listings.pages(content.objects, layout.NEEDS):
+        content.objects.delete(*(entry.key for entry in page if entry.modified < before))

@@ -4,24 +4,22 @@ What a blob needs to stay linked: a manifest that names it and is there, or was 
 a link written within it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 
 from chalicelib.oci import manifests as oci
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository, Tag
-from chalicelib.oci.pages import LARGEST
-from chalicelib.store import history, layout, manifests
+from chalicelib.store import history, layout, listings, manifests
 from chalicelib.store.condemned import doom, is_live, is_retired, original, restore
 from chalicelib.store.content import Content
 from chalicelib.store.garbage.needs import Known, Needs
 from chalicelib.store.garbage.seen import Seen
 from chalicelib.store.garbage.tagged import named as tagged
 from chalicelib.store.history import Reach
-from chalicelib.store.objects import ConditionFailedError, Entry, Object
+from chalicelib.store.objects import Entry, Head, Object
 from chalicelib.store.table import batches
 
 # As many manifests are in memory at once.
@@ -90,19 +88,9 @@ def collect(content: Content, repository: Repository, linked: Seen, named: Seen,
     return outcome
 
 
-def entries(content: Content, prefix: str, after: str = "", limit: int = LARGEST) -> Iterator[tuple[Entry, ...]]:
-    """Yield what is below a prefix, page by page."""
-    while True:
-        page = content.objects.list(prefix, after=after, limit=limit)
-        yield page.entries
-        if not page.more:
-            return
-        after = page.entries[-1].key
-
-
 def _mark(content: Content, repository: Repository, named: Seen, plan: Plan, outcome: Outcome) -> _Marks:
     marks, known = _Marks(named, Seen("")), Known.read(content, repository)
-    for page in entries(content, layout.manifests(repository)):
+    for page in listings.pages(content.objects, layout.manifests(repository)):
         new: list[tuple[Digest, Entry]] = []
         for entry in page:
             digest = Digest.parse(layout.manifest_digest(repository, entry.key))
@@ -157,10 +145,10 @@ def _mark_tagged(content: Content, repository: Repository, marks: _Marks, plan: 
 
     A tag has the entity tag of its manifest; where S3 encrypts with keys it has not, and each tag is read.
     """
-    for page in entries(content, layout.tags(repository)):
+    for page in listings.pages(content.objects, layout.tags(repository)):
         strays = [entry.key for entry in page if entry.etag not in marks.stored]
         for found in filter(None, content.together(content.objects.get, strays)):
-            digest = Digest.parse(found.head.metadata[manifests.DIGEST])
+            digest = manifests.digest_of(found.head)
             needs = _needs(digest, found)
             if needs is None:
                 outcome.damaged.append(digest)
@@ -190,12 +178,12 @@ def _settle(content: Content, repository: Repository, marks: _Marks, plan: Plan,
     for digest, entry in sorted(marks.condemned, key=lambda each: each[0] not in named):
         if digest not in named and digest not in marks.children:
             free.append((digest, entry))
-        elif _brought_back(content, repository, digest, marks) or not _dropped(content, entry):
+        elif _brought_back(content, repository, digest, marks) or not content.drop(entry.key, entry.etag):
             _mark_again(content, digest, entry, marks, outcome)
         else:
             outcome.manifests += 1
     for some in batches(free, _TOGETHER):
-        gone = content.together(partial(_dropped, content), [entry for _, entry in some])
+        gone = content.together(lambda each: content.drop(each[1].key, each[1].etag), some)
         outcome.manifests += sum(gone)
         for digest, entry in (each for each, is_gone in zip(some, gone, strict=True) if not is_gone):
             _mark_again(content, digest, entry, marks, outcome)
@@ -212,24 +200,17 @@ def _mark_again(content: Content, digest: Digest, entry: Entry, marks: _Marks, o
 
 
 def _brought_back(content: Content, repository: Repository, digest: Digest, marks: _Marks) -> bool:
+    """Tell whether a manifest is back that a tag names, or that was retired and an index needs."""
     key = layout.manifest(repository, digest)
-    tagged = manifests.is_tagged(content, repository, digest)
-    if not tagged and digest not in marks.children:
-        return False
     found = content.objects.get(key)
     if found is None or is_live(found.head):
         return found is not None
-    if not tagged and not is_retired(found.head):
-        return False
-    return restore(content, key, original(found), found.head.content_type, lambda _: True)
 
+    def wanted(head: Head | None) -> bool:
+        needed = digest in marks.children and is_retired(head)
+        return needed or manifests.is_tagged(content, repository, digest)
 
-def _dropped(content: Content, entry: Entry) -> bool:
-    try:
-        content.objects.delete_if(entry.key, entry.etag)
-    except ConditionFailedError:
-        return False
-    return True
+    return restore(content, key, original(found), found.head.content_type, wanted)
 
 
 def _retire(content: Content, repository: Repository, marks: _Marks, plan: Plan, outcome: Outcome) -> None:
@@ -275,15 +256,14 @@ def _release(
     content: Content, repository: Repository, linked: Seen, named: Seen, plan: Plan, outcome: Outcome
 ) -> None:
     """Delete links that no manifest needs; where one cannot be read, it may need any of them."""
-    for page in entries(content, layout.links(repository)):
+    for page in listings.pages(content.objects, layout.links(repository)):
         digests = [Digest.parse(layout.link_digest(repository, entry.key)) for entry in page]
         garbage = [
             (digest, entry)
             for digest, entry in zip(digests, page, strict=True)
             if entry.modified < plan.before and digest.hex not in named and not outcome.damaged
         ]
-        drop = (lambda _: True) if plan.dry else partial(_dropped, content)
-        gone = content.together(drop, [entry for _, entry in garbage])
+        gone = content.together(lambda each: plan.dry or content.drop(each[1].key, each[1].etag), garbage)
         released = {digest for (digest, _), dropped in zip(garbage, gone, strict=True) if dropped}
         outcome.released += released
         for digest in digests:

@@ -25,6 +25,6 @@ def named(content: Content, repository: Repository, digests: Iterable[Digest]) -
     found.update(
         digest
         for (digest, _), head in zip(to_ask, heads, strict=True)
-        if head is not None and head.metadata[manifests.DIGEST] == str(digest)
+        if head is not None and manifests.is_naming(head, digest)
     )
     return frozenset(found)

@@ -11,12 +11,11 @@ from functools import partial
 
 import orjson
 
-from chalicelib.store import layout
+from chalicelib.store import layout, listings
 from chalicelib.store.blobs import Blob, blob_of
 from chalicelib.store.content import Content
-from chalicelib.store.garbage.repository import entries
 from chalicelib.store.garbage.seen import Seen
-from chalicelib.store.objects import ConditionFailedError, Entry
+from chalicelib.store.objects import Entry
 
 # As many as a step finds before it deletes them.
 MOST = 20_000
@@ -34,7 +33,7 @@ class Dying:
 def find(content: Content, linked: Seen, before: datetime, after: str) -> tuple[tuple[Dying, ...], str]:
     """Return entries that nothing links to, last written `before`, and where to go on, "" at the end."""
     found: list[Dying] = []
-    for page in entries(content, layout.BLOBS, after):
+    for page in listings.pages(content.objects, layout.BLOBS, after=after):
         old = [entry for entry in page if entry.modified < before and layout.hex_of(entry.key) not in linked]
         found += (dying for dying in content.together(partial(_dying, content), old) if dying)
         if len(found) >= MOST:
@@ -59,13 +58,11 @@ def bury(content: Content, dying: Iterable[Dying]) -> tuple[Blob, ...]:
 
 def _buried(content: Content, dying: Dying) -> bool:
     """Tell whether nothing leads to the bytes any more."""
-    try:
-        content.objects.delete_if(dying.entry, dying.etag)
-    except ConditionFailedError:
-        # It is in use again; or it is gone since an earlier attempt, and another upload may have taken its place.
-        now = blob_of(content.objects.get(dying.entry))
-        return now is None or now.key != dying.blob.key
-    return True
+    if content.drop(dying.entry, dying.etag):
+        return True
+    # It is in use again; or it is gone since an earlier attempt, and another upload may have taken its place.
+    now = blob_of(content.objects.get(dying.entry))
+    return now is None or now.key != dying.blob.key
 
 
 def pack(dying: Iterable[Dying]) -> bytes:

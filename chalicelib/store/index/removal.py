@@ -11,7 +11,6 @@ Invariants:
 from functools import partial
 
 from chalicelib.oci import manifests as oci
-from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.store import layout, manifests
 from chalicelib.store.content import Content
@@ -62,7 +61,7 @@ def _bring_back(content: Content, repository: Repository, key: str) -> None:
     """Bring back the manifest that a tag carries, where it is not there by itself."""
     found = content.objects.get(key)
     if found is not None:
-        digest = Digest.parse(found.head.metadata[manifests.DIGEST])
+        digest = manifests.digest_of(found.head)
         manifests.confirm(content, repository, oci.parse(found.content, found.head.content_type), digest)
 
 

@@ -13,9 +13,8 @@ from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.policy.damage import Damage
-from chalicelib.store import blobs, layout, manifests, referrers
+from chalicelib.store import blobs, layout, listings, manifests, referrers
 from chalicelib.store.condemned import is_live, restore
-from chalicelib.store.garbage.repository import entries
 from chalicelib.store.inspection import Inspection, State, blob_in, digest_of, is_young, state, stays
 from chalicelib.store.objects import ConditionFailedError, Entry, Object
 
@@ -44,17 +43,15 @@ def look(inspection: Inspection, repository: Repository, bad: Iterable[str]) -> 
     """Look at a repository of whose blobs some are `bad`: cannot be pulled; return what it has."""
     held = frozenset(
         layout.link_digest(repository, entry.key)
-        for page in entries(inspection.content, layout.links(repository), limit=1000)
-        for entry in page
+        for entry in listings.below(inspection.content.objects, layout.links(repository))
     )
     contents = Contents(repository, held, frozenset(bad))
     for entry, found in _each(inspection, layout.tags(repository)):
         _tag(inspection, contents, entry, found)
     for entry, found in _each(inspection, layout.manifests(repository)):
         _manifest(inspection, contents, entry, found)
-    for page in entries(inspection.content, layout.all_referrers(repository), limit=1000):
-        for entry in page:
-            _referrer(inspection, contents, entry)
+    for entry in listings.below(inspection.content.objects, layout.all_referrers(repository)):
+        _referrer(inspection, contents, entry)
     _catalog(inspection, contents)
     return contents
 
@@ -62,7 +59,7 @@ def look(inspection: Inspection, repository: Repository, bad: Iterable[str]) -> 
 def _each(inspection: Inspection, prefix: str) -> Iterable[tuple[Entry, Object]]:
     """Yield what is below a prefix, as it is now."""
     content = inspection.content
-    for page in entries(content, prefix, limit=_READ_TOGETHER):
+    for page in listings.pages(content.objects, prefix, limit=_READ_TOGETHER):
         found = content.together(content.objects.get, [entry.key for entry in page])
         yield from ((entry, each) for entry, each in zip(page, found, strict=True) if each)
 
@@ -222,7 +219,7 @@ def _mounted(inspection: Inspection, repository: Repository, digest: Digest) -> 
     """Link a blob from another repository of the same project: who may push here could have read it there."""
     content = inspection.content
     project = repository.name.partition("/")[0]
-    for page in entries(content, layout.of_project(project)[1], limit=1000):
+    for page in listings.pages(content.objects, layout.of_project(project)[1]):
         sources = [Repository(layout.catalog_name(entry.key)) for entry in page]
         found = content.together(content.objects.get, [layout.link(source, digest) for source in sources])
         for source, each in zip(sources, found, strict=True):

@@ -17,7 +17,7 @@ from chalicelib.store import blobs, layout
 from chalicelib.store.blobs import Blob
 from chalicelib.store.inspection import Inspection, State, blob_in, digest_of, state, stays
 from chalicelib.store.inspection.links import damaged, is_known_whole
-from chalicelib.store.objects import ConditionFailedError, Entry, Object
+from chalicelib.store.objects import Entry, Object
 
 # An upload lives for a day after its last answer.
 UPLOAD = timedelta(hours=25)
@@ -63,16 +63,8 @@ def _is_told(inspection: Inspection, entry: Entry, found: Object, what: State) -
     if not stays(inspection.content, entry.key, found.head.etag):
         return False
     kind = Damage.ENTRY_DAMAGED if what is State.DAMAGED else Damage.ENTRY_BROKEN
-    mend = partial(_dropped, inspection, entry.key, found.head.etag)
+    mend = partial(inspection.content.drop, entry.key, found.head.etag)
     return inspection.found(kind, layout.BLOBS, (layout.blob_digest(entry.key),), mend)
-
-
-def _dropped(inspection: Inspection, key: str, etag: str) -> bool:
-    try:
-        inspection.content.objects.delete_if(key, etag)
-    except ConditionFailedError:
-        return False
-    return True
 
 
 def data(inspection: Inspection, after: str, young: timedelta = UPLOAD) -> str:
@@ -102,7 +94,7 @@ def _unused(inspection: Inspection, entry: Entry) -> None:
         return
     elsewhere = any(_is_whole(inspection, digest, blob) for digest, blob in known.items())
     if elsewhere:
-        mend = partial(_dropped, inspection, entry.key, entry.etag)
+        mend = partial(inspection.content.drop, entry.key, entry.etag)
         inspection.found(Damage.BYTES_SUPERFLUOUS, layout.DATA, (entry.key,), mend)
         return
     mend = partial(_entered, inspection, Blob(entry.key, entry.size), found)
