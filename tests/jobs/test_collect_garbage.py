@@ -10,7 +10,7 @@ import pytest
 from chalicelib.config import Settings
 from chalicelib.jobs.steps import Done
 from chalicelib.oci.digests import Digest
-from chalicelib.oci.names import Repository
+from chalicelib.oci.names import Repository, Tag
 from chalicelib.store import layout, manifests, remains
 from chalicelib.store.condemned import Doom
 from chalicelib.store.content import GRACE
@@ -435,6 +435,17 @@ def test_a_manifest_that_only_its_tag_keeps_comes_back_with_its_blobs(registry: 
     assert dry["released_links"] == report["released_links"] == 0
     assert registry.pulled(ONE)
     assert registry.bucket.head(layout.manifest(Repository(APP), ONE.digest))
+
+
+def test_a_tag_that_does_not_say_what_it_names_keeps_every_blob_of_its_repository(registry: Registry) -> None:
+    registry.push(ONE)
+    registry.client.push_blob(APP, OTHER)
+    registry.bucket.put(layout.tag(Repository(APP), Tag("damaged")), TWO.content, content_type=TWO.media_type)
+    registry.wait()
+
+    assert collect(registry.client.services)["released_links"] == 0
+    registry.bucket.delete(layout.tag(Repository(APP), Tag("damaged")))
+    assert collect(registry.client.services)["released_links"] == 1
 
 
 def test_what_is_cut_off_anywhere_and_begun_again_leaves_no_garbage_and_takes_nothing_else() -> None:

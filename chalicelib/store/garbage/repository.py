@@ -148,8 +148,10 @@ def _mark_tagged(content: Content, repository: Repository, marks: _Marks, plan: 
     for page in listings.pages(content.objects, layout.tags(repository)):
         strays = [entry.key for entry in page if entry.etag not in marks.stored]
         for found in filter(None, content.together(content.objects.get, strays)):
-            digest = manifests.digest_of(found.head)
-            needs = _needs(digest, found)
+            # Of a tag that does not say which manifest it carries nobody can tell what it needs.
+            says = manifests.DIGEST in found.head.metadata
+            digest = manifests.digest_of(found.head) if says else Digest.of(found.content)
+            needs = _needs(digest, found) if says else None
             if needs is None:
                 outcome.damaged.append(digest)
                 continue
