@@ -1,7 +1,4 @@
-"""Which function does which kind of job: the table that the engine works by.
-
-`policy.jobs.BUILT` names the same kinds, for those who may not import what is here; a test compares the two.
-"""
+"""Which function does which kind of job: the table that the engine works by. It has every kind."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -133,20 +133,6 @@ _ROWS: Mapping[Kind, Row] = {
 KINDS: Mapping[Kind, Row] = MappingProxyType({kind: _ROWS.get(kind, Row()) for kind in Kind})
 # Those that change what users pushed: they wait while the registry is read-only.
 RESTING: frozenset[Kind] = frozenset({Kind.RETENTION})
-# Those that have a function in `jobs.table`, which a test compares: what is not built is refused, not left lying.
-BUILT: frozenset[Kind] = frozenset(
-    {
-        Kind.ABANDONED_UPLOADS,
-        Kind.GARBAGE_COLLECTION,
-        Kind.HISTORY,
-        Kind.PURGE_AUDIT_LOG,
-        Kind.QUOTA,
-        Kind.RETENTION,
-        Kind.SLACK,
-        Kind.VERIFY,
-        Kind.WEBHOOK,
-    }
-)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 10, 900
 

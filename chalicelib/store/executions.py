@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.pages import Page
-from chalicelib.policy.jobs import BUILT, KINDS, Event, Kind, Status, Trigger
+from chalicelib.policy.jobs import KINDS, Event, Kind, Status, Trigger
 from chalicelib.store import job_logs
 from chalicelib.store.directory import Directory
 from chalicelib.store.job_records import (
@@ -139,7 +139,7 @@ def begin(directory: Directory, new: New) -> int:
 
 def check_built(kind: Kind) -> None:
     """Raise RegistryError (501) for a kind of jobs that nobody built yet."""
-    if kind not in BUILT:
+    if kind not in KINDS:
         raise RegistryError(ErrorCode.UNSUPPORTED, f"jobs of the kind {kind} are not built yet", status=501)
 
 

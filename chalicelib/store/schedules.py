@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.policy import cron as crons
-from chalicelib.policy.jobs import BUILT, KINDS, NO_VENDOR, Kind, Trigger
+from chalicelib.policy.jobs import KINDS, NO_VENDOR, Kind, Trigger
 from chalicelib.store import executions, pauses
 from chalicelib.store.directory import Directory
 from chalicelib.store.executions import New
@@ -160,7 +160,7 @@ def follow(directory: Directory, name: str) -> None:
     if schedule is None or schedule.due > now(directory):
         return
     moved = replace(schedule, due=_following(directory, schedule.cron))
-    if pauses.is_paused(directory, pauses.SCHEDULER) or schedule.kind not in BUILT:
+    if pauses.is_paused(directory, pauses.SCHEDULER):
         _move_on(directory, schedule, moved)
         return
     new = New(schedule.kind, schedule.vendor_id, Trigger.SCHEDULE, schedule.parameters, schedule.by)
@@ -183,8 +183,8 @@ def _move_on(directory: Directory, schedule: Schedule, moved: Schedule) -> None:
 
 def lay(directory: Directory) -> None:
     """Make the schedules that every registry has, where they are missing; each is due at once."""
-    for kind in BUILT:
-        if KINDS[kind].cron and get(directory, kind, NO_VENDOR) is None:
-            made = _made(directory, None, (kind, NO_VENDOR), (CUSTOM, KINDS[kind].cron), {}, "")
+    for kind, row in KINDS.items():
+        if row.cron and get(directory, kind, NO_VENDOR) is None:
+            made = _made(directory, None, (kind, NO_VENDOR), (CUSTOM, row.cron), {}, "")
             with suppress(RefusedError):
                 directory.table.commit(*_changes(None, replace(made, due=now(directory))))

@@ -6,7 +6,7 @@ Invariant: the reads are bounded, and so are the numbers: they are of what is to
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chalicelib.policy.jobs import BUILT, Status
+from chalicelib.policy.jobs import Kind, Status
 from chalicelib.store import executions, pauses
 from chalicelib.store.directory import Directory
 from chalicelib.store.executions import Task
@@ -38,7 +38,7 @@ class Waiting:
 def look(directory: Directory) -> Waiting:
     """Return what waits now; raise OSError."""
     tasks, moment = executions.active(directory), now(directory)
-    queues = {kind.value: _queue([task for task in tasks if task.kind is kind], moment) for kind in sorted(BUILT)}
+    queues = {kind.value: _queue([task for task in tasks if task.kind is kind], moment) for kind in sorted(Kind)}
     scheduled = sum(task.status is Status.SCHEDULED for task in tasks)
     works = any(task.until > moment for task in tasks)
     return Waiting(queues, scheduled, 0 if works else _neglected(directory, moment))

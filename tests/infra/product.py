@@ -16,7 +16,7 @@ from chalicelib.api.http import Response
 from chalicelib.oci import manifests as oci_manifests
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository, Tag
-from chalicelib.policy.jobs import BUILT, NO_VENDOR, Kind, Trigger
+from chalicelib.policy.jobs import NO_VENDOR, Kind, Trigger
 from chalicelib.policy.webhook_payloads import Happened
 from chalicelib.policy.webhooks import EventType
 from chalicelib.services import Services
@@ -381,7 +381,7 @@ def _begun(registry: Registry) -> Mapping[str, str]:
 def begin_jobs(directory: Directory) -> list[Task]:
     """Begin one task of every job that there is, but for retention, which has a policy."""
     begun = []
-    for kind in sorted(BUILT - {Kind.RETENTION}):
+    for kind in sorted(set(Kind) - {Kind.RETENTION}):
         new = New(kind, VENDOR, Trigger.SCHEDULE, PARAMETERS.get(kind, {}))
         [task], changes = executions.beginning(directory, new)
         directory.table.commit(*changes)

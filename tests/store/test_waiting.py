@@ -2,12 +2,12 @@
 
 from chalicelib.jobs import engine
 from chalicelib.jobs.steps import Again, Done, Outcome, TaskRun
-from chalicelib.policy.jobs import BUILT, Kind
+from chalicelib.policy.jobs import Kind
 from chalicelib.store import pauses, schedules, waiting
 from chalicelib.store.waiting import Queue, Waiting
 from tests.jobs.test_engine import KIND, World
 
-OTHERS = {kind.value: Queue(0, 0, 0) for kind in BUILT if kind is not KIND}
+OTHERS = {kind.value: Queue(0, 0, 0) for kind in Kind if kind is not KIND}
 
 
 def look(world: World) -> Waiting:

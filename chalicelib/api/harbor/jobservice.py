@@ -11,7 +11,7 @@ from chalicelib.api.harbor.calls import identifier as number_of
 from chalicelib.api.harbor.errors import bad_request, not_found
 from chalicelib.api.harbor.execution_views import text
 from chalicelib.api.http import Response
-from chalicelib.policy.jobs import BUILT, Status
+from chalicelib.policy.jobs import Kind, Status
 from chalicelib.store import executions, pauses, schedules
 from chalicelib.store.executions import Task
 from chalicelib.store.pauses import SCHEDULER
@@ -75,7 +75,7 @@ def queues(call: HarborCall) -> Response:
     paused = pauses.paused(directory)
     now = int(directory.now().timestamp() * 1000)
     shown = []
-    for kind in (*sorted(BUILT), SCHEDULER):
+    for kind in (*sorted(Kind), SCHEDULER):
         since = [task.due for task in waiting if task.kind == kind]
         latency = max(0, now - min(since)) // 1000 if since else 0
         shown.append({"job_type": kind, "count": len(since), "latency": latency, "paused": kind in paused})
@@ -85,7 +85,7 @@ def queues(call: HarborCall) -> Response:
 def act_on_queue(call: HarborCall) -> Response:
     """Stop what waits of a kind (or of `all`), let it wait, or let it go on; SCHEDULER stands for all schedules."""
     named = call.parameters["job_type"].upper()
-    known = (*sorted(BUILT), SCHEDULER)
+    known = (*sorted(Kind), SCHEDULER)
     if named not in (*known, _EVERY):
         raise not_found(f"the queue {call.parameters['job_type']}")
     action = typed(call.body(), "action", str, "").lower()
