@@ -70,6 +70,7 @@ __all__ = [
     "check_built",
     "dead",
     "drop_old",
+    "due",
     "extend",
     "get",
     "log",
@@ -79,6 +80,7 @@ __all__ = [
     "stop",
     "stop_task",
     "tasks",
+    "tasks_of",
     "wake",
 ]
 
@@ -313,8 +315,17 @@ def retry(directory: Directory, task_id: int) -> bool:
 
 def active(directory: Directory) -> tuple[Task, ...]:
     """Return tasks that are not done, those first that are to be looked at first, and up to `MOST_SHOWN`."""
-    due = directory.table.query(DUE, Slice(limit=MOST_SHOWN)).entries
-    keys = [task_key(each.document["execution"], each.document["task"]) for each in due if "task" in each.document]
+    return tasks_of(directory, due(directory))
+
+
+def due(directory: Directory) -> Sequence[Record]:
+    """Return what is noted as to be looked at, tasks and schedules: the first of it, up to `MOST_SHOWN`."""
+    return directory.table.query(DUE, Slice(limit=MOST_SHOWN)).entries
+
+
+def tasks_of(directory: Directory, noted: Iterable[Record]) -> tuple[Task, ...]:
+    """Return the tasks among what is noted as due."""
+    keys = [task_key(each.document["execution"], each.document["task"]) for each in noted if "task" in each.document]
     found = directory.table.get_many(keys)
     return tuple(task_of(found[key]) for key in keys if key in found)
 

@@ -1,19 +1,18 @@
-"""What of the jobs waits and what runs, in two reads, for whoever watches the registry.
+"""What of the jobs waits and what runs, for whoever watches the registry.
 
 Invariant: the reads are bounded, and so are the numbers: they are of what is to be done first, which is what matters.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from chalicelib.policy.jobs import Kind, Status
 from chalicelib.store import executions, pauses
 from chalicelib.store.directory import Directory
 from chalicelib.store.executions import Task
-from chalicelib.store.job_records import DUE, now
-from chalicelib.store.table import Slice
+from chalicelib.store.job_records import now
+from chalicelib.store.table import Record
 
-_LOOKED_AT = 200
 _SECOND = 1000
 
 
@@ -37,11 +36,20 @@ class Waiting:
 
 def look(directory: Directory) -> Waiting:
     """Return what waits now; raise OSError."""
-    tasks, moment = executions.active(directory), now(directory)
-    queues = {kind.value: _queue([task for task in tasks if task.kind is kind], moment) for kind in sorted(Kind)}
+    due, moment = executions.due(directory), now(directory)
+    tasks = executions.tasks_of(directory, due)
     scheduled = sum(task.status is Status.SCHEDULED for task in tasks)
     works = any(task.until > moment for task in tasks)
-    return Waiting(queues, scheduled, 0 if works else _neglected(directory, moment))
+    return Waiting(_queues(tasks, moment), scheduled, 0 if works else _neglected(directory, due, moment))
+
+
+def queues(directory: Directory) -> Mapping[str, Queue]:
+    """Return the queues by kind; raise OSError."""
+    return _queues(executions.active(directory), now(directory))
+
+
+def _queues(tasks: Iterable[Task], moment: int) -> Mapping[str, Queue]:
+    return {kind.value: _queue([task for task in tasks if task.kind is kind], moment) for kind in sorted(Kind)}
 
 
 def _queue(tasks: list[Task], moment: int) -> Queue:
@@ -50,10 +58,10 @@ def _queue(tasks: list[Task], moment: int) -> Queue:
     return Queue(len(since), latency, sum(task.until > moment for task in tasks))
 
 
-def _neglected(directory: Directory, moment: int) -> int:
+def _neglected(directory: Directory, due: Iterable[Record], moment: int) -> int:
     """Return for how many seconds something was to be looked at, of what is not paused."""
     paused = pauses.paused(directory)
-    for record in directory.table.query(DUE, Slice(limit=_LOOKED_AT)).entries:
+    for record in due:
         if record.document.get("kind") not in paused:
             return max(0, moment - int(record.key.sort.partition(".")[0])) // _SECOND
     return 0

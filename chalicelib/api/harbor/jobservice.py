@@ -12,10 +12,11 @@ from chalicelib.api.harbor.errors import bad_request, not_found
 from chalicelib.api.harbor.execution_views import text
 from chalicelib.api.http import Response
 from chalicelib.policy.jobs import Kind, Status
-from chalicelib.store import executions, pauses, schedules
+from chalicelib.store import executions, pauses, schedules, waiting
 from chalicelib.store.executions import Task
 from chalicelib.store.pauses import SCHEDULER
 from chalicelib.store.schedules import Schedule
+from chalicelib.store.waiting import Queue
 
 POOL = "roadstead"
 _ALL = "all"
@@ -71,14 +72,12 @@ def job_log(call: HarborCall) -> Response:
 def queues(call: HarborCall) -> Response:
     """Show what waits, by kind, and since when."""
     directory = call.services.directory
-    waiting = [task for task in executions.active(directory) if task.status is Status.PENDING]
     paused = pauses.paused(directory)
-    now = int(directory.now().timestamp() * 1000)
-    shown = []
-    for kind in (*sorted(Kind), SCHEDULER):
-        since = [task.due for task in waiting if task.kind == kind]
-        latency = max(0, now - min(since)) // 1000 if since else 0
-        shown.append({"job_type": kind, "count": len(since), "latency": latency, "paused": kind in paused})
+    found = {**waiting.queues(directory), SCHEDULER: Queue(0, 0, 0)}
+    shown = [
+        {"job_type": kind, "count": queue.size, "latency": queue.latency, "paused": kind in paused}
+        for kind, queue in found.items()
+    ]
     return answer(shown)
 
 
