@@ -61,7 +61,6 @@ class Execution:
     error: str
     extra_attrs: JSON
     metrics: Mapping[Status, int]
-    record: Record
 
     @property
     def status(self) -> Status:
@@ -182,7 +181,6 @@ def execution_of(record: Record, counted: Record | None) -> Execution:
             "kind": Kind(values["kind"]),
             "trigger": Trigger(values["trigger"]),
             "metrics": {status: counters.get(status, 0) for status in Status},
-            "record": record,
         }
     )
 
@@ -258,16 +256,12 @@ def _of_task(task: Task, become: Task) -> tuple[Change, ...]:
 
 def _of_execution(directory: Directory, task: Task, become: Task) -> tuple[Change, ...]:
     """Return what a change of a task changes of its execution."""
-    counters = counters_key(task.execution_id)
-    counted = directory.table.get(counters)
-    amounts = _amounts(task, become)
-    if become.active and not task.active:
-        return (Add(counters, amounts, PRESENT, _RACED), *_reopened(directory, become))
+    counters, amounts = counters_key(task.execution_id), _amounts(task, become)
     if become.active:
-        single = counted is not None and sum(counted.counters.get(status, 0) for status in Status) == 1
-        shown = _shown(directory, become) if single and become.extra_attrs != task.extra_attrs else ()
-        return (*((Add(counters, amounts, PRESENT, _RACED),) if amounts else ()), *shown)
-    if counted and counted.counters.get("active", 0) > 1:
+        counted = (Add(counters, amounts, PRESENT, _RACED),) if amounts else ()
+        return (*counted, *(_shown(directory, task, become) if task.active else _reopened(directory, become)))
+    found = directory.table.get(counters)
+    if found and found.counters.get("active", 0) > 1:
         return (Add(counters, amounts, If(exists=True, at_least={"active": 2}), _RACED),)
     return (Add(counters, amounts, If(exists=True, at_most={"active": 1}), _RACED), *_ended(directory, become))
 
@@ -279,23 +273,32 @@ def _amounts(task: Task, become: Task) -> dict[str, int]:
     return amounts if task.active == become.active else {**amounts, "active": become.active - task.active}
 
 
-def _shown(directory: Directory, become: Task) -> tuple[Change, ...]:
+def _shown(directory: Directory, task: Task, become: Task) -> tuple[Change, ...]:
     """Return the change that lets an execution of one task show the task's report."""
-    found = directory.table.get(execution_key(become.kind, become.vendor_id, become.execution_id))
-    if found is None:
+    if become.extra_attrs == task.extra_attrs:
         return ()
-    document = {**found.document, "extra_attrs": become.extra_attrs or {}, "updated": become.updated}
-    return (Put(found.key, document, If(etag=found.etag), _RACED),)
+    counted = directory.table.get(counters_key(task.execution_id))
+    if counted is None or sum(counted.counters.get(status, 0) for status in Status) != 1:
+        return ()
+    found = _execution(directory, become)
+    return (_rewritten(found, extra_attrs=become.extra_attrs or {}, updated=become.updated),) if found else ()
+
+
+def _execution(directory: Directory, task: Task) -> Record | None:
+    return directory.table.get(execution_key(task.kind, task.vendor_id, task.execution_id))
+
+
+def _rewritten(found: Record, **values: Any) -> Put:
+    return Put(found.key, {**found.document, **values}, If(etag=found.etag), _RACED)
 
 
 def _reopened(directory: Directory, become: Task) -> tuple[Change, ...]:
     """Return the changes that let an execution go on that had ended."""
-    found = directory.table.get(execution_key(become.kind, become.vendor_id, become.execution_id))
+    found = _execution(directory, become)
     if found is None:
         return ()
-    document = {**found.document, "error": "", "updated": become.updated, "ended": ""}
     lock = locked(become.kind, become.vendor_id, become.execution_id) if found.document["ended"] else ()
-    return (Put(found.key, document, If(etag=found.etag), _RACED), *lock)
+    return (_rewritten(found, error="", updated=become.updated, ended=""), *lock)
 
 
 def locked(kind: Kind, vendor_id: int, execution_id: int) -> tuple[Change, ...]:
@@ -307,22 +310,19 @@ def locked(kind: Kind, vendor_id: int, execution_id: int) -> tuple[Change, ...]:
 
 def _ended(directory: Directory, become: Task) -> tuple[Change, ...]:
     """Return the changes that end an execution with its last task."""
-    found = directory.table.get(execution_key(become.kind, become.vendor_id, become.execution_id))
+    found = _execution(directory, become)
     if found is None:
         return ()
-    document = {
-        **found.document,
-        "extra_attrs": _summed(directory, become),
-        "error": become.error or found.document["error"],
-        "updated": become.updated,
-        "ended": become.ended,
-    }
+    ended = _rewritten(
+        found,
+        extra_attrs=_summed(directory, become),
+        error=become.error or found.document["error"],
+        updated=become.updated,
+        ended=become.ended,
+    )
     lock = directory.table.get(active_key(become.kind, become.vendor_id))
     mine = lock is not None and lock.document["id"] == become.execution_id
-    return (
-        Put(found.key, document, If(etag=found.etag), _RACED),
-        *((Delete(lock.key, If(etag=lock.etag), _RACED),) if lock and mine else ()),
-    )
+    return (ended, *((Delete(lock.key, If(etag=lock.etag), _RACED),) if lock and mine else ()))
 
 
 def _summed(directory: Directory, last: Task) -> JSON:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from chalicelib.policy.jobs import KINDS, Event, Status, pause
 from chalicelib.store import pauses
 from chalicelib.store.directory import Directory
-from chalicelib.store.job_records import JSON, Task, find_task, move, now
+from chalicelib.store.job_records import JSON, Task, find_task, move, now, task_of
 
 _STOPPING = frozenset({Event.SAVE, Event.WAIT, Event.FAIL, Event.GIVE_UP})
 _LONGEST_ERROR = 1000
@@ -111,7 +111,8 @@ def fail(directory: Directory, held: Task, error: str) -> Task:
 
 def current(directory: Directory, held: Task) -> Task:
     """Return a task as it is by now; raise LostError where it is not held any more."""
-    task = find_task(directory, held.id)
+    found = directory.table.get(held.key)
+    task = task_of(found) if found else None
     if task is None or task.fence != held.fence or task.status is not Status.RUNNING:
         raise LostError
     return task
