@@ -124,10 +124,10 @@ def _afterwards(directory: Directory, task: Task) -> None:
         executions.drop_old(directory, task.kind, task.vendor_id)
 
 
-def wake(services: Services) -> None:
-    """Do what is to be done every minute; raise OSError."""
+def wake(services: Services, ahead: int = 0) -> None:
+    """Do what is to be done every minute, as `tick` takes `ahead`; raise OSError."""
     schedules.lay(services.directory)
-    tick(services)
+    tick(services, ahead)
 
 
 def tick(services: Services, ahead: int = 0) -> None:

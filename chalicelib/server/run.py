@@ -25,6 +25,8 @@ from chalicelib.server.workers import Workers
 from chalicelib.services import Services, admin_client, build, check_directory
 from chalicelib.store import bucket
 from chalicelib.store.directory import foundation
+from chalicelib.store.job_records import GRACE
+from chalicelib.store.queue import MemoryQueue
 
 log = logging.getLogger(__name__)
 
@@ -196,10 +198,16 @@ def _count_pulls(services: Services) -> None:
             raise
 
 
+def _wake_jobs(services: Services) -> None:
+    """Begin what is scheduled, and have what is due looked at, what the last server left among it."""
+    # A queue in memory has no message twice, so none is waited for: the last server's are lost.
+    engine.wake(services, GRACE if isinstance(services.directory.queue, MemoryQueue) else 0)
+
+
 # Repairing takes long, and the index is seldom wrong: it waits until a start is over.
 _JOBS = (
     _Job("repairing the artifact index", reindex.run, first=600, every=24 * 3600),
-    _Job("waking jobs", engine.wake, first=0, every=60),
+    _Job("waking jobs", _wake_jobs, first=0, every=60),
     _Job("sending the audit log", forward_audit.run, first=5, every=15),
     _Job("counting pulls", _count_pulls, first=0, every=5, always=True),
 )

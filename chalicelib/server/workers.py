@@ -10,7 +10,6 @@ import threading
 
 from chalicelib.jobs import engine
 from chalicelib.services import Services
-from chalicelib.store.job_records import GRACE
 from chalicelib.store.queue import MemoryQueue
 
 log = logging.getLogger(__name__)
@@ -27,16 +26,13 @@ class Workers:
         queue = services.directory.queue
         # A thread that hangs must not keep the process from ending.
         self._threads = [
-            threading.Thread(target=self._work, args=(queue, number == 0), name=f"job-{number}", daemon=True)
-            for number in range(queue.workers)
-            if isinstance(queue, MemoryQueue)
+            threading.Thread(target=self._work, args=(queue,), name=f"job-{number}", daemon=True)
+            for number in range(queue.workers if isinstance(queue, MemoryQueue) else 0)
         ]
         for thread in self._threads:
             thread.start()
 
-    def _work(self, queue: MemoryQueue, first: bool) -> None:
-        if first:
-            self._take_over()
+    def _work(self, queue: MemoryQueue) -> None:
         while not self._stopping.is_set():
             task_id = queue.take(_LOOK_SECONDS)
             if task_id is None:
@@ -44,14 +40,8 @@ class Workers:
             try:
                 engine.work(self._services, task_id, lambda: not self._stopping.is_set())
             except Exception:
+                # Whatever happened to one task, the thread goes on with others: nobody would begin it anew.
                 log.exception("task %d was left; it is looked at again within minutes", task_id)
-
-    def _take_over(self) -> None:
-        """Go on with what the last server left, without waiting for the next minute."""
-        try:
-            engine.tick(self._services, ahead=GRACE)
-        except OSError:
-            log.exception("what was left cannot be looked at yet; it is looked at within minutes")
 
     async def stop(self, seconds: float) -> None:
         """Let steps under way return, but wait no longer than so many seconds."""
