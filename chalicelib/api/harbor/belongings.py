@@ -7,7 +7,7 @@ Invariants:
 * Where a tag would be written over that is immutable in the target, nothing is copied.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,7 +24,7 @@ from chalicelib.services import Services
 from chalicelib.store import blobs, manifests
 from chalicelib.store.content import Content
 from chalicelib.store.directory.projects import Project
-from chalicelib.store.index import artifacts
+from chalicelib.store.index import Index, artifacts
 
 _DEEPEST = 8
 
@@ -46,24 +46,28 @@ def copy(services: Services, source: Located, project: Project, target: Reposito
     Raise NOT_FOUND where a part is gone, PRECONDITION where a tag is immutable in the target and exists, and DENIED
     where it does not fit into the project's quota.
     """
-    names = [Tag(tag.name) for tag in artifacts.tags(services.index, source.home, source.artifact.digest).entries]
+    names = _tags(services.index, source)
     manifests.check_free(services.content, target, fixed.among(project, target, names))
     charged = charging.account(services, project)
     under_way = _Copy(services, source.home.repository, charged, target, set())
-    _copy(under_way, source, _DEEPEST)
+    _copy(under_way, source, names, _DEEPEST)
 
 
-def _copy(under_way: _Copy, source: Located, depth: int) -> None:
+def _tags(index: Index, source: Located) -> tuple[Tag, ...]:
+    return tuple(Tag(tag.name) for tag in artifacts.tags(index, source.home, source.artifact.digest).entries)
+
+
+def _copy(under_way: _Copy, source: Located, tags: Sequence[Tag], depth: int) -> None:
     index, home = under_way.services.index, source.home
-    names = [tag.name for tag in artifacts.tags(index, home, source.artifact.digest).entries]
-    _copy_manifest(under_way, source.digest, map(Tag, names), depth)
+    _copy_manifest(under_way, source.digest, tags, depth)
     for accessory in artifacts.accessories(index, home, source.artifact.digest).entries:
         found = artifacts.find(index, home, accessory.digest)
         if found and depth and Digest.parse(accessory.digest) not in under_way.done:
-            _copy(under_way, Located(home, found), depth - 1)
+            attached = Located(home, found)
+            _copy(under_way, attached, _tags(index, attached), depth - 1)
 
 
-def _copy_manifest(under_way: _Copy, digest: Digest, tags: Iterable[Tag], depth: int) -> None:
+def _copy_manifest(under_way: _Copy, digest: Digest, tags: Sequence[Tag], depth: int) -> None:
     services, source, target = under_way.services, under_way.source, under_way.target
     under_way.done.add(digest)
     try:
@@ -74,10 +78,9 @@ def _copy_manifest(under_way: _Copy, digest: Digest, tags: Iterable[Tag], depth:
     if depth:
         _copy_children(under_way, manifest, depth - 1)
     _hold(services.content, source, target, manifest)
-    names = tuple(tags)
     restored = partial(indexing.restored, services, under_way.charged.project.id, target)
-    charging.put_manifest(under_way.charged, target, manifest, digest, names, restored)
-    indexing.pushed(services, under_way.charged.project.id, target, manifest, digest, names)
+    charging.put_manifest(under_way.charged, target, manifest, digest, tags, restored)
+    indexing.pushed(services, under_way.charged.project.id, target, manifest, digest, tags)
 
 
 def _copy_children(under_way: _Copy, manifest: Manifest, depth: int) -> None:
