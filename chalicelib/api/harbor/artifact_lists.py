@@ -12,7 +12,8 @@ the one on labels, `labels=(1 2)`, which reads what carries one of them; nothing
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 from chalicelib.api.harbor import listing, repositories
@@ -35,6 +36,7 @@ _NEWEST, _OLDEST = (("push_time", True),), (("push_time", False),)
 _FIELDS = ("type", "media_type", "manifest_media_type", "artifact_type", "digest", "size")
 
 Found = tuple[list[Located], int]
+Entry = tuple[RepositoryRecord, Artifact]
 
 
 def list_artifacts(call: HarborCall) -> Response:
@@ -54,7 +56,7 @@ def _in_repository(call: HarborCall, home: RepositoryRecord, wanted: Listing) ->
     if wanted.conditions.keys() == {_TAGS} and _is_exact(wanted.conditions[_TAGS]):
         found = _tagged(index, home, wanted.conditions[_TAGS].strip("\"'"))
         return found[skip : skip + wanted.size], len(found)
-    return _select(index, wanted, _matching(call, home, wanted.conditions))
+    return _select(index, wanted, _matching(call, wanted.conditions)(home))
 
 
 def _is_exact(value: str) -> bool:
@@ -67,27 +69,30 @@ def _tagged(index: Index, home: RepositoryRecord, tag: str) -> list[Located]:
     return [Located(home, found)] if found and artifacts.is_listed(index, home, found) else []
 
 
-def _matching(
-    call: HarborCall, home: RepositoryRecord, conditions: Mapping[str, str]
-) -> Iterator[tuple[RepositoryRecord, Artifact]]:
-    """Yield the listed artifacts of a repository that meet all conditions, newest first."""
+def _matching(call: HarborCall, conditions: Mapping[str, str]) -> Callable[[RepositoryRecord], Iterator[Entry]]:
+    """Return what yields the listed artifacts of a repository that meet all conditions, newest first."""
     index, tags = call.services.index, conditions.get(_TAGS, "")
     meets_others = listing.meets({name: value for name, value in conditions.items() if name not in (_TAGS, _LABELS)})
-    candidates = _carrying(call, home, conditions[_LABELS]) if _LABELS in conditions else artifacts.scan(index, home)
-    has_tags = _tag_test(index, home, tags)
-    for found in candidates:
-        if has_tags(found) and meets_others(_fields(home, found)):
-            yield home, found
+    candidates = _carrying(call, conditions[_LABELS]) if _LABELS in conditions else partial(artifacts.scan, index)
+
+    def matching(home: RepositoryRecord) -> Iterator[Entry]:
+        has_tags = _tag_test(index, home, tags)
+        for found in candidates(home):
+            if has_tags(found) and meets_others(_fields(home, found)):
+                yield home, found
+
+    return matching
 
 
-def _carrying(call: HarborCall, home: RepositoryRecord, condition: str) -> Iterable[Artifact]:
+def _carrying(call: HarborCall, condition: str) -> Callable[[RepositoryRecord], Iterable[Artifact]]:
+    """Return what finds the artifacts of a repository that carry the labels of a condition; raise BAD_REQUEST."""
     match = _ALL_OF.fullmatch(condition)
     if match is None:
         raise bad_request("the condition on labels names the ids of all that an artifact carries: labels=(1 2)")
     wanted = frozenset(map(int, match[1].split()))
     scopes, directory = (SYSTEM, call.project.id), call.services.directory
     known = {label.id for scope in scopes for label in labels.every(directory, scope)}
-    return carriers.carrying(call.services.index, home, wanted) if wanted <= known else ()
+    return lambda home: carriers.carrying(call.services.index, home, wanted) if wanted <= known else ()
 
 
 def _tag_test(index: Index, home: RepositoryRecord, value: str) -> Callable[[Artifact], bool]:
@@ -114,7 +119,7 @@ def _fields(home: RepositoryRecord, found: Artifact) -> Mapping[str, Any]:
     }
 
 
-def _select(index: Index, wanted: Listing, found: Iterable[tuple[RepositoryRecord, Artifact]]) -> Found:
+def _select(index: Index, wanted: Listing, found: Iterable[Entry]) -> Found:
     """Return a page of what was found in the order that is wanted, and how much was found."""
     homes: dict[int, RepositoryRecord] = {}
     rows: list[Mapping[str, Any]] = []
@@ -137,13 +142,13 @@ def list_of_project(call: HarborCall) -> Response:
     wanted, options = listing.parse(call.request), Options.parse(call)
     index, homes = call.services.index, records.all_of(call.services.index, call.project.id)
     if flag(call, "latest_in_repository"):
-        latest = (entry for home in homes for entry in islice(_matching(call, home, wanted.conditions), 1))
+        matching = _matching(call, wanted.conditions)
+        latest = (entry for home in homes for entry in islice(matching(home), 1))
         chosen, total = _select(index, wanted, latest)
     elif wanted.natural:
         chosen, total = _across(index, homes, wanted), sum(home.artifacts for home in homes)
     else:
-        matching = (entry for home in homes for entry in _matching(call, home, wanted.conditions))
-        chosen, total = _select(index, wanted, matching)
+        chosen, total = _select(index, wanted, chain.from_iterable(map(_matching(call, wanted.conditions), homes)))
     return listing.answered(call, wanted, shown(call, chosen, options), total)
 
 
