@@ -32,6 +32,7 @@ _STAYS = 412
 
 # Is called with each tag and manifest that was deleted, after S3 answered.
 Tell = Callable[[Tag | Digest], None]
+_Found = tuple[RepositoryRecord, Artifact]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,12 @@ def delete(
     Raise MANIFEST_UNKNOWN where it is not there (the index is told so all the same), or DENIED (412) where
     an index needs it, or a tag that stays names it or one of its accessories.
     """
-    home = _known(content, index, project_id, repository, digest)
-    found = artifacts.find(index, home, str(digest)) if home else None
-    if home is None or found is None:
+    known = _known(content, index, project_id, repository, digest)
+    if known is None:
         manifests.delete(content, repository, digest, manner.fixed, manner.why)
         manner.tell(digest)
         return
+    home, found = known
     parents = artifacts.parents(index, home, found.digest)
     if parents:
         raise RegistryError(
@@ -70,17 +71,21 @@ def delete(
         raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, detail={"reference": str(digest)})
 
 
-def _known(
-    content: Content, index: Index, project_id: int, repository: Repository, digest: Digest
-) -> RepositoryRecord | None:
-    """Return the repository's record, after the index took in the manifest if it had missed it."""
+def _known(content: Content, index: Index, project_id: int, repository: Repository, digest: Digest) -> _Found | None:
+    """Return the records of the repository and the manifest, after the index took that in if it had missed it."""
+    known = _find(index, project_id, repository, digest)
+    if known is None:
+        # Nothing is made for a manifest that never was.
+        manifests.head(content, repository, digest)
+        events.found(index, project_id, repository, digest)
+        known = _find(index, project_id, repository, digest)
+    return known
+
+
+def _find(index: Index, project_id: int, repository: Repository, digest: Digest) -> _Found | None:
     home = repositories.find(index, project_id, repository)
-    if home and artifacts.find(index, home, str(digest)):
-        return home
-    # Nothing is made for a manifest that never was.
-    manifests.head(content, repository, digest)
-    events.found(index, project_id, repository, digest)
-    return repositories.find(index, project_id, repository)
+    found = artifacts.find(index, home, str(digest)) if home else None
+    return (home, found) if home and found else None
 
 
 @dataclass(frozen=True, slots=True)
