@@ -5,13 +5,15 @@ Invariants:
 * What went wrong inside is not told: a 5xx has one sentence and the request id in its header.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 
 import orjson
 
 from chalicelib.api.http import NO_HEADERS, Response
 from chalicelib.oci.errors import ErrorCode, RegistryError
+from chalicelib.store.table import RefusedError
 
 JSON = "application/json; charset=utf-8"
 
@@ -69,6 +71,16 @@ def render(error: HarborError) -> Response:
     """Return the answer to a refused request."""
     document = {"errors": [{"code": error.code.name, "message": error.message}]}
     return Response(error.code.status, {"Content-Type": JSON, **error.headers}, orjson.dumps(document))
+
+
+@contextmanager
+def refusing(codes: Mapping[str, HarborCode]) -> Iterator[None]:
+    """Raise HarborError where the table refuses: by the code of the condition, else CONFLICT, as of a race."""
+    try:
+        yield
+    except RefusedError as error:
+        name = error.names[0]
+        raise HarborError(codes.get(name, HarborCode.CONFLICT), name) from error
 
 
 def bad_request(message: str) -> HarborError:

@@ -9,12 +9,11 @@ from typing import Any
 
 from chalicelib.api.harbor import listing
 from chalicelib.api.harbor.calls import HarborCall, HarborEndpoint, created, done, in_project
-from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, not_found
+from chalicelib.api.harbor.errors import HarborCode, bad_request, not_found, refusing
 from chalicelib.api.http import Response
 from chalicelib.policy import immutability
 from chalicelib.policy.immutability import Rule
 from chalicelib.store.directory import immutable_rules
-from chalicelib.store.table import RefusedError
 
 
 def list_rules(call: HarborCall) -> Response:
@@ -28,10 +27,8 @@ def create_rule(call: HarborCall) -> Response:
     """Add a rule."""
     rule = _parsed(call)
     services = call.auditing("immutable-tag", "create", _named(rule))
-    try:
+    with refusing(_CODES):
         number = immutable_rules.add(services.directory, call.project.id, rule)
-    except RefusedError as error:
-        raise _refusal(error) from error
     return created(call, number)
 
 
@@ -42,10 +39,8 @@ def update_rule(call: HarborCall) -> Response:
     if rule.id != number:
         raise bad_request(f"the body must have the id of the path, {number}")
     services = call.auditing("immutable-tag", "update", _named(rule))
-    try:
+    with refusing(_CODES):
         immutable_rules.change(services.directory, call.project.id, rule)
-    except RefusedError as error:
-        raise _refusal(error) from error
     return done()
 
 
@@ -53,10 +48,8 @@ def delete_rule(call: HarborCall) -> Response:
     """Delete a rule: what it alone held can be changed again."""
     number = call.number("immutable_rule_id")
     services = call.auditing("immutable-tag", "delete", _named(_known(call, number)))
-    try:
+    with refusing(_CODES):
         immutable_rules.remove(services.directory, call.project.id, number)
-    except RefusedError as error:
-        raise _refusal(error) from error
     return done()
 
 
@@ -75,17 +68,12 @@ def _known(call: HarborCall, number: int) -> Rule:
     return found
 
 
-# The conditions that do not hold by fault of the caller; others are a race.
+# The conditions that do not hold by fault of the caller.
 _CODES = {
     immutable_rules.DUPLICATE: HarborCode.CONFLICT,
     immutable_rules.FULL: HarborCode.BAD_REQUEST,
     immutable_rules.GONE: HarborCode.NOT_FOUND,
 }
-
-
-def _refusal(error: RefusedError) -> HarborError:
-    name = error.names[0]
-    return HarborError(_CODES.get(name, HarborCode.CONFLICT), name)
 
 
 def _named(rule: Rule) -> str:

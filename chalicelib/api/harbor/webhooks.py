@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from chalicelib.api.harbor import listing
 from chalicelib.api.harbor.calls import HarborCall, HarborEndpoint, answer, created, done, identifier, in_project
-from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, not_found
+from chalicelib.api.harbor.errors import HarborCode, bad_request, not_found, refusing
 from chalicelib.api.harbor.execution_views import text
 from chalicelib.api.http import Response
 from chalicelib.policy import addresses, webhooks
@@ -26,7 +26,6 @@ from chalicelib.store.directory.webhooks import Stored
 from chalicelib.store.executions import Execution, Task
 from chalicelib.store.notifications import HAPPENED, KINDS
 from chalicelib.store.sealed import SealError
-from chalicelib.store.table import RefusedError
 
 _RESOURCE = "notification-policy"
 _UPDATE = Permission(_RESOURCE, "update")
@@ -70,10 +69,8 @@ def create_policy(call: HarborCall) -> Response:
     """Add a policy."""
     policy = _parsed(call)
     services = call.auditing(_RESOURCE, "create", policy.name)
-    try:
+    with refusing(_CODES):
         number = policies.create(services.directory, call.project.id, _sealed(call, policy), call.principal.name)
-    except RefusedError as error:
-        raise _refusal(error) from error
     return created(call, number)
 
 
@@ -87,10 +84,8 @@ def update_policy(call: HarborCall) -> Response:
     stored = _found(call)
     policy = _parsed(call, stored)
     services = call.auditing(_RESOURCE, "update", policy.name)
-    try:
+    with refusing(_CODES):
         policies.change(services.directory, stored, _sealed(call, policy))
-    except RefusedError as error:
-        raise _refusal(error) from error
     return done()
 
 
@@ -98,10 +93,8 @@ def delete_policy(call: HarborCall) -> Response:
     """Delete a policy: what it has not told yet is not told."""
     stored = _found(call)
     services = call.auditing(_RESOURCE, "delete", stored.policy.name)
-    try:
+    with refusing(_CODES):
         policies.remove(services.directory, stored)
-    except RefusedError as error:
-        raise _refusal(error) from error
     return done()
 
 
@@ -146,13 +139,8 @@ def _found(call: HarborCall) -> Stored:
     return found
 
 
-# The conditions that do not hold by fault of the caller; others are a race.
+# The conditions that do not hold by fault of the caller.
 _CODES = {policies.FULL: HarborCode.BAD_REQUEST, policies.GONE: HarborCode.NOT_FOUND}
-
-
-def _refusal(error: RefusedError) -> HarborError:
-    name = error.names[0]
-    return HarborError(_CODES.get(name, HarborCode.CONFLICT), name)
 
 
 def _runs(call: HarborCall, stored: Stored) -> list[Execution]:
