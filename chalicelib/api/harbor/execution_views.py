@@ -26,6 +26,8 @@ from chalicelib.store.executions import Execution
 from chalicelib.store.schedules import Schedule
 
 Parameters = Mapping[str, Any]
+# What Harbor writes for a time that has not come.
+NOT_YET = "0001-01-01T00:00:00Z"
 
 _NOW, _NEVER, _CUSTOM = "Manual", "None", "Custom"
 _REPEATED = (*crons.NAMED, _CUSTOM, "Schedule")

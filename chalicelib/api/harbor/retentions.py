@@ -16,7 +16,7 @@ from chalicelib.api import identity
 from chalicelib.api.harbor import listing
 from chalicelib.api.harbor.calls import SIGNED_IN, HarborCall, HarborEndpoint, answer, created, done, typed
 from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, conflict, not_found
-from chalicelib.api.harbor.execution_views import text
+from chalicelib.api.harbor.execution_views import NOT_YET, text
 from chalicelib.api.http import Response
 from chalicelib.policy import cron, retention
 from chalicelib.policy.jobs import Kind, Status, Trigger
@@ -32,7 +32,6 @@ from chalicelib.store.executions import Execution, Task
 
 _RESOURCE = "tag-retention"
 _REPOSITORY = "repository"
-_NEVER = "0001-01-01T00:00:00Z"
 # Harbor's numbers of the states.
 _CODES: Mapping[Status, int] = MappingProxyType(
     {
@@ -190,7 +189,7 @@ def _shown_execution(execution: Execution) -> dict[str, Any]:
         "id": execution.id,
         "policy_id": execution.vendor_id,
         "start_time": execution.started,
-        "end_time": execution.ended or _NEVER,
+        "end_time": execution.ended or NOT_YET,
         "status": execution.status,
         "trigger": execution.trigger,
         "dry_run": bool(execution.parameters.get("dry_run", False)),
@@ -238,8 +237,8 @@ def _shown_task(task: Task) -> dict[str, Any]:
         "status": task.status,
         "status_code": _CODES[task.status],
         "status_revision": task.runs,
-        "start_time": task.started or _NEVER,
-        "end_time": task.ended or _NEVER,
+        "start_time": task.started or NOT_YET,
+        "end_time": task.ended or NOT_YET,
         "total": reported.get("total", 0),
         "retained": reported.get("retained", 0),
     }

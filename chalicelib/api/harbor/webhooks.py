@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from chalicelib.api.harbor import listing
 from chalicelib.api.harbor.calls import HarborCall, HarborEndpoint, answer, created, done, identifier, in_project
 from chalicelib.api.harbor.errors import HarborCode, bad_request, not_found, refusing
-from chalicelib.api.harbor.execution_views import text
+from chalicelib.api.harbor.execution_views import NOT_YET, text
 from chalicelib.api.http import Response
 from chalicelib.policy import addresses, webhooks
 from chalicelib.policy.jobs import Status
@@ -29,7 +29,6 @@ from chalicelib.store.sealed import SealError
 
 _RESOURCE = "notification-policy"
 _UPDATE = Permission(_RESOURCE, "update")
-_NEVER = "0001-01-01T00:00:00Z"
 
 
 def list_events(_call: HarborCall) -> Response:
@@ -173,7 +172,7 @@ def _shown_execution(execution: Execution) -> dict[str, Any]:
         "trigger": execution.trigger,
         "extra_attrs": {"event_type": _event(execution), **execution.extra_attrs},
         "start_time": execution.started,
-        "end_time": execution.ended or _NEVER,
+        "end_time": execution.ended or NOT_YET,
     }
 
 
@@ -203,8 +202,8 @@ def _shown_task(execution: Execution, task: Task) -> dict[str, Any]:
         "extra_attrs": {"event_type": _event(execution), **(task.extra_attrs or {})},
         "creation_time": task.created,
         "update_time": task.updated,
-        "start_time": task.started or _NEVER,
-        "end_time": task.ended or _NEVER,
+        "start_time": task.started or NOT_YET,
+        "end_time": task.ended or NOT_YET,
     }
 
 
