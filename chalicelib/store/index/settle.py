@@ -154,25 +154,21 @@ def _child_digests(children: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
 
 def checked(index: Index, home: RepositoryRecord, digest: Digest) -> None:
     """Remove the record of a manifest again where S3 has it no longer, and list it as it should be."""
-    if not in_s3(index, home, digest):
+    if not in_s3(index, home.repository, digest):
         gone(index, home, digest)
     listing(index, home, str(digest))
 
 
-def in_s3(index: Index, home: RepositoryRecord, digest: Digest) -> bool:
-    """Tell whether the repository has a manifest, by itself or through a tag."""
-    return named(index, home.repository, digest) != ""
+def in_s3(index: Index, repository: Repository, digest: Digest) -> bool:
+    """Tell whether the repository has a manifest, by itself or through a tag. What was retired can only be pulled."""
+    stored = manifests.is_stored(index.content, repository, digest)
+    return stored or manifests.is_tagged(index.content, repository, digest)
 
 
-def named(index: Index, repository: Repository, reference: Tag | Digest) -> str:
-    """Return the digest that S3 has under a reference, or "".
-
-    What was retired can be pulled, and is not listed; nor is a tag of which the object does not say what it names.
-    """
-    if isinstance(reference, Digest) and not manifests.is_stored(index.content, repository, reference):
-        return str(reference) if manifests.is_tagged(index.content, repository, reference) else ""
+def named(index: Index, repository: Repository, tag: Tag) -> str:
+    """Return the digest that a tag names in S3, or "" where there is none or the object does not say."""
     try:
-        return str(manifests.head(index.content, repository, reference).digest)
+        return str(manifests.head(index.content, repository, tag).digest)
     except RegistryError as error:
         if error.code in {ErrorCode.MANIFEST_UNKNOWN, ErrorCode.UNKNOWN}:
             return ""

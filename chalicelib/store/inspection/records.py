@@ -38,7 +38,7 @@ def _manifest_differs(index: Index, home: RepositoryRecord, digest: Digest, befo
     """Tell whether a manifest is old, and the index lacks it; or is not there, and the index has it."""
     if is_young(index.content, layout.manifest(home.repository, digest), before):
         return False
-    there = settle.in_s3(index, home, digest)
+    there = settle.in_s3(index, home.repository, digest)
     return there != (artifacts.find(index, home, str(digest)) is not None)
 
 

@@ -16,7 +16,7 @@ from chalicelib.oci.names import Repository
 from chalicelib.store import blobs, layout, manifests
 from chalicelib.store.ahead import Ahead
 from chalicelib.store.index import Index, artifacts, descriptions, events, repositories
-from chalicelib.store.index.settle import named
+from chalicelib.store.index.settle import in_s3
 from chalicelib.store.table import (
     PRESENT,
     BusyError,
@@ -173,7 +173,7 @@ def settle(
     """
     for rounds in range(_ROUNDS):
         records = tuple(every(index.table, taken(project_id, repository), f"{digest}/"))
-        there = named(index, repository, digest) != ""
+        there = in_s3(index, repository, digest)
         if there == is_whole(records) and (there or not records):
             return rounds > 0
         if not there:
