@@ -76,7 +76,6 @@ __all__ = [
     "log",
     "page",
     "retry",
-    "start",
     "stop",
     "stop_task",
     "tasks",
@@ -96,7 +95,7 @@ ALL = Slice()
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """An execution that is to begin; each of `tasks` has parameters beside those of the execution."""
+    """An execution that is to begin, with a task for each of `tasks`: parameters beside those of the execution."""
 
     kind: Kind
     vendor_id: int
@@ -106,25 +105,11 @@ class New:
     tasks: Sequence[JSON] = ({},)
 
 
-def start(  # noqa: PLR0913, PLR0917 - what an execution is
-    directory: Directory,
-    kind: Kind,
-    vendor_id: int,
-    trigger: Trigger | str,
-    parameters: JSON,
-    by: str = "",
-    tasks: Sequence[JSON] | None = None,
-) -> Execution:
-    """Begin an execution with a task for each of `tasks`, whose parameters are those of the execution and its own.
+def begin(directory: Directory, new: New) -> int:
+    """Begin an execution and return its id.
 
     Raise RegistryError: 409 where one runs already of a kind that is alone, 501 for a kind that is not built.
     """
-    new = New(kind, vendor_id, Trigger(trigger), parameters, by, ({},) if tasks is None else tasks)
-    return _present(get(directory, begin(directory, new)))
-
-
-def begin(directory: Directory, new: New) -> int:
-    """Begin an execution and return its id, without a read; raise RegistryError as `start` does."""
     check_built(new.kind)
     for _ in range(_ATTEMPTS):
         begun, changes = beginning(directory, new)
@@ -235,12 +220,6 @@ def wake(directory: Directory, woken: Iterable[Task]) -> None:
             directory.queue.send(each.id)
     except OSError:
         log_.exception("no worker could be woken; it is tried again within minutes")
-
-
-def _present(found: Execution | None) -> Execution:
-    if found is None:
-        raise OSError("what was stored a moment ago is gone")
-    return found
 
 
 def get(directory: Directory, execution_id: int) -> Execution | None:

@@ -12,6 +12,7 @@ from chalicelib.api.health import Component, Finding
 from chalicelib.policy.jobs import Kind, Trigger
 from chalicelib.services import Services
 from chalicelib.store import executions, layout
+from chalicelib.store.executions import New
 from tests.api.asking import Client
 
 PATH = "/api/v2.0/health"
@@ -86,7 +87,7 @@ def test_a_bucket_that_is_gone_makes_the_registry_unhealthy_until_it_is_back(cli
 
 
 def test_jobs_that_nobody_does_are_told_in_words(client: Client) -> None:
-    executions.start(client.services.directory, Kind.ABANDONED_UPLOADS, -1, Trigger.MANUAL, {})
+    executions.begin(client.services.directory, New(Kind.ABANDONED_UPLOADS, -1, Trigger.MANUAL, {}))
     client.clock.advance(timedelta(minutes=10))
     assert told(client)["jobservice"] == ""
 

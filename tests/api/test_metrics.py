@@ -15,6 +15,7 @@ from chalicelib.oci.names import Repository
 from chalicelib.oci.pages import Page
 from chalicelib.policy.jobs import Kind, Trigger
 from chalicelib.store import executions
+from chalicelib.store.executions import New
 from chalicelib.store.index import pulls
 from chalicelib.store.meters import Operation
 from chalicelib.store.pulls import Pulled, Pulls
@@ -206,7 +207,7 @@ def test_scrapes_within_five_minutes_read_the_projects_once(client: Client) -> N
 
 def test_queues_are_told_by_kind_as_the_api_shows_them(client: Client) -> None:
     kind = Kind.ABANDONED_UPLOADS
-    executions.start(client.services.directory, kind, -1, Trigger.MANUAL, {})
+    executions.begin(client.services.directory, New(kind, -1, Trigger.MANUAL, {}))
     client.clock.advance(timedelta(seconds=90))
 
     body = scrape(client).body

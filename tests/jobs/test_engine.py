@@ -15,7 +15,7 @@ from chalicelib.oci.errors import RegistryError
 from chalicelib.policy.jobs import KINDS, MOST_TRIES, Kind, Status, Trigger, pause
 from chalicelib.services import Services
 from chalicelib.store import executions, leases
-from chalicelib.store.executions import Execution
+from chalicelib.store.executions import Execution, New
 from chalicelib.store.job_records import GRACE, Task, find_task
 from chalicelib.store.table import RefusedError
 from tests.memory import Clock, MemoryObjects, services_over
@@ -54,9 +54,10 @@ class World:
     def start(self, parameters: Mapping[str, object] | None = None, tasks: int = 1) -> Execution:
         self.clock.advance(timedelta(milliseconds=1))
         numbered = [{"number": number} for number in range(tasks)]
-        return executions.start(
-            self.services.directory, KIND, VENDOR, Trigger.MANUAL, parameters or {}, "admin", numbered
-        )
+        new = New(KIND, VENDOR, Trigger.MANUAL, parameters or {}, "admin", numbered)
+        found = executions.get(self.services.directory, executions.begin(self.services.directory, new))
+        assert found is not None
+        return found
 
     def work(self, task_id: int, *, more_time: bool = True) -> None:
         engine.work(self.services, task_id, lambda: more_time, {KIND: lambda _, run: self.step(run)})
@@ -369,7 +370,7 @@ def test_what_is_not_built_is_refused() -> None:
     world = World()
     missing = cast("Kind", "OF_ANOTHER_VERSION")
     with pytest.raises(RegistryError, match="not built") as refused:
-        executions.start(world.services.directory, missing, VENDOR, Trigger.MANUAL, {})
+        executions.begin(world.services.directory, New(missing, VENDOR, Trigger.MANUAL, {}))
     assert refused.value.status == 501
 
 

@@ -15,6 +15,7 @@ from chalicelib.services import Services
 from chalicelib.store import executions
 from chalicelib.store.directory import audit
 from chalicelib.store.directory.audit import ALL
+from chalicelib.store.executions import New
 from chalicelib.store.table import Slice
 from tests.memory import Clock, MemoryObjects, services_over
 
@@ -124,12 +125,13 @@ def test_exactly_what_is_old_and_named_goes(count: int, hours: int, types: set[s
 def test_as_a_task_it_reports_what_it_removed() -> None:
     services, _ = written(12)
     parameters = {"audit_retention_hour": 4, "include_event_types": EVERYTHING, "dry_run": False}
-    execution = executions.start(services.directory, Kind.PURGE_AUDIT_LOG, -1, Trigger.MANUAL, parameters, "admin")
-    [task] = executions.tasks(services.directory, execution.id)
+    new = New(Kind.PURGE_AUDIT_LOG, -1, Trigger.MANUAL, parameters, "admin")
+    begun = executions.begin(services.directory, new)
+    [task] = executions.tasks(services.directory, begun)
 
     engine.work(services, task.id)
 
-    found = executions.get(services.directory, execution.id)
+    found = executions.get(services.directory, begun)
     assert found is not None
     assert (found.status, found.extra_attrs) == (Status.SUCCESS, {"purged": 7})
     assert "removed 7 entries" in str(executions.log(services.directory, task.id))

@@ -14,7 +14,7 @@ from chalicelib.policy.jobs import Kind, Status, Trigger
 from chalicelib.services import Services
 from chalicelib.store import executions, schedules
 from chalicelib.store.directory import retention
-from chalicelib.store.executions import Task
+from chalicelib.store.executions import New, Task
 from chalicelib.store.index import repositories
 from tests.api.artifacts import Registry
 from tests.api.test_retentions import policy, rule
@@ -50,10 +50,8 @@ class World:
 
     def start(self, **parameters: object) -> None:
         self.pass_by(seconds=1)
-        begun = executions.start(
-            self.services.directory, Kind.RETENTION, self.number, Trigger.MANUAL, parameters, "admin"
-        )
-        self.execution = begun.id
+        new = New(Kind.RETENTION, self.number, Trigger.MANUAL, parameters, "admin")
+        self.execution = executions.begin(self.services.directory, new)
 
     def tasks(self) -> list[Task]:
         return list(executions.tasks(self.services.directory, self.execution))

@@ -22,6 +22,7 @@ from chalicelib.oci.errors import RegistryError
 from chalicelib.policy.jobs import MOST_TRIES, Kind, Status, Trigger
 from chalicelib.services import Services
 from chalicelib.store import executions
+from chalicelib.store.executions import New
 from chalicelib.store.job_records import DEAD, DUE, active_key
 from chalicelib.store.table import Table, every
 from tests.jobs.test_engine import Messages
@@ -123,8 +124,8 @@ class Jobs(RuleBasedStateMachine):
         busy = self.table.get(active_key(KIND, VENDOR)) is not None
         each: list[dict[str, int]] = [{} for _ in range(tasks)]
         with pytest.raises(RegistryError) if busy else nullcontext():
-            found = executions.start(self.services.directory, KIND, VENDOR, Trigger.MANUAL, {}, "", each)
-            self.begun[found.id] = tasks
+            begun = executions.begin(self.services.directory, New(KIND, VENDOR, Trigger.MANUAL, {}, "", each))
+            self.begun[begun] = tasks
 
     @precondition(lambda self: self.queue.sent)
     @rule(data=st.data(), call=st.integers(0, 16), after=st.booleans(), more=st.booleans(), inside=st.booleans())

@@ -22,7 +22,7 @@ from chalicelib.api.http import Response
 from chalicelib.policy import cron as crons
 from chalicelib.policy.jobs import NO_VENDOR, Kind, Trigger
 from chalicelib.store import executions, schedules
-from chalicelib.store.executions import Execution
+from chalicelib.store.executions import Execution, New
 from chalicelib.store.schedules import Schedule
 
 Parameters = Mapping[str, Any]
@@ -155,7 +155,7 @@ def _operate(operated: Operated, call: HarborCall) -> int:
     parameters = operated.parse(sent)
     if kind == _NOW:
         directory = audited("started").directory
-        return executions.start(directory, operated.kind, NO_VENDOR, Trigger.MANUAL, parameters, by).id
+        return executions.begin(directory, New(operated.kind, NO_VENDOR, Trigger.MANUAL, parameters, by))
     expression = _expression(wanted, kind)
     directory = audited(expression).directory
     schedules.set(directory, operated.kind, NO_VENDOR, expression, parameters, by, kind)

@@ -27,6 +27,7 @@ from chalicelib.policy.jobs import NO_VENDOR, Kind, Trigger
 from chalicelib.store import executions
 from chalicelib.store.directory import projects
 from chalicelib.store.directory.projects import Project
+from chalicelib.store.executions import New
 from chalicelib.store.usage import counting
 
 
@@ -107,8 +108,8 @@ def update_quota(call: HarborCall) -> Response:
 def reconcile(call: HarborCall) -> Response:
     """Let what is used be counted anew from what is stored, beside pushes; once at a time."""
     directory = call.auditing("quota", "update", "all", "reconciliation").directory
-    begun = executions.start(directory, Kind.QUOTA, NO_VENDOR, Trigger.MANUAL, {}, call.principal.name)
-    return created(call, begun.id)
+    begun = executions.begin(directory, New(Kind.QUOTA, NO_VENDOR, Trigger.MANUAL, {}, call.principal.name))
+    return created(call, begun)
 
 
 def get_reconciliation(call: HarborCall) -> Response:

@@ -28,7 +28,7 @@ from chalicelib.store.directory import projects
 from chalicelib.store.directory import retention as policies
 from chalicelib.store.directory.projects import Project
 from chalicelib.store.directory.retention import Stored
-from chalicelib.store.executions import Execution, Task
+from chalicelib.store.executions import Execution, New, Task
 
 _RESOURCE = "tag-retention"
 _REPOSITORY = "repository"
@@ -170,9 +170,8 @@ def run_policy(call: HarborCall) -> Response:
     stored, project = _found(call, "update")
     parameters = {"dry_run": typed(call.body(), "dry_run", bool, False)}
     directory = _auditing(call, project, "run", "dry run" if parameters["dry_run"] else "").directory
-    by = call.principal.name
-    begun = executions.start(directory, Kind.RETENTION, stored.id, Trigger.MANUAL, parameters, by)
-    return created(call, begun.id)
+    new = New(Kind.RETENTION, stored.id, Trigger.MANUAL, parameters, call.principal.name)
+    return created(call, executions.begin(directory, new))
 
 
 def list_executions(call: HarborCall) -> Response:
