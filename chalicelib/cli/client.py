@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -44,10 +45,11 @@ def _once(part: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One server, asked as one user."""
+    """One server, asked as one user; `missing` advises who asks for what is not there, where more can be said."""
 
     login: Login
     http: "httpx.Client"
+    missing: str = ""
 
     def get(self, where: str, query: Query | None = None) -> Json:
         """Return the JSON object at a path of the API; raise CommandError."""
@@ -99,7 +101,7 @@ class Client:
             answer = self._exchange(method, target)
         if answer.is_success:
             return answer
-        raise refused(self.login.server, _refusal(answer))
+        raise refused(self.login.server, _refusal(answer, self.missing))
 
     def _exchange(self, method: str, url: str, query: Query | None = None, body: Any = None) -> "httpx.Response":
         import httpx  # noqa: PLC0415 - `--help` and `run` need no HTTP client
@@ -156,12 +158,13 @@ class Client:
         )
 
 
-def _refusal(answer: "httpx.Response") -> Refusal:
+def _refusal(answer: "httpx.Response", missing: str) -> Refusal:
     return Refusal(
         answer.status_code,
         _words(answer),
         answer.headers.get("Retry-After", ""),
         answer.headers.get("X-Request-Id", ""),
+        missing if answer.status_code == HTTPStatus.NOT_FOUND else "",
     )
 
 

@@ -77,12 +77,16 @@ class CommandError(click.ClickException):
 
 
 class Refusal(NamedTuple):
-    """What an answer that is not 2xx says: its status, the server's own words (or none), how long to wait."""
+    """What an answer that is not 2xx says: its status, the server's own words (or none), how long to wait.
+
+    `advice` is what the user can do about it, where that is not as for every answer of this status.
+    """
 
     status: int
     words: str = ""
     wait: str = ""
     request_id: str = ""
+    advice: str = ""
 
 
 def refused(server: str, refusal: Refusal) -> CommandError:
@@ -92,7 +96,7 @@ def refused(server: str, refusal: Refusal) -> CommandError:
     words = clean(refusal.words)[:_LONGEST_MESSAGE] or row.happened
     wait = f"{refusal.wait} seconds" if refusal.wait.isdecimal() else "a while"
     quoted = f", request {clean(refusal.request_id)[:64]}" if refusal.request_id and row is _FAILED else ""
-    advice = row.advice.format(server=server, wait=wait)
+    advice = refusal.advice or row.advice.format(server=server, wait=wait)
     return CommandError(f"{words.rstrip('.')} (status {refusal.status}{quoted}). {advice}", row.code)
 
 

@@ -1,5 +1,6 @@
 """`roadstead tag`: the names of artifacts, where they pointed before, and the way back."""
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -106,7 +107,8 @@ def history(asked: Session, target: Target, limit: int) -> None:
 def undo(asked: Session, target: Target, version: str) -> None:
     """Move a tag back to where it pointed before its last change."""
     body = {"version": version} if version else {}
-    answer = asked.client.change("POST", at(target, "tags", target.reference, "undo"), body)
+    client = replace(asked.client, missing=f"Its states are in: roadstead tag history {target}")
+    answer = client.change("POST", at(target, "tags", target.reference, "undo"), body)
     digest = text.clean(answer.get("digest") or text.NOTHING)
     if asked.out.form is Form.JSON:
         asked.out.json(answer)

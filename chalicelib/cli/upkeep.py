@@ -25,11 +25,9 @@ _PENDING = "Pending"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 3.0
 _WAIT = click.option("--wait/--no-wait", default=True, show_default=True, help="Follow it to its end.")
 
-_COLLECTED = (
-    Column("FREED", "freed_space", as_size),
-    Column("BLOBS", "purged_blobs", plain),
-    Column("MANIFESTS", "purged_manifests", plain),
-)
+_DROPPED = (Column("BLOBS", "purged_blobs", plain), Column("MANIFESTS", "purged_manifests", plain))
+_COLLECTED = (Column("FREED", "freed_space", as_size), *_DROPPED)
+_TRIED = (Column("WOULD FREE", "freed_space", as_size), *_DROPPED)
 _FOUND = (
     Column("DAMAGE", "damage", plain),
     Column("FOUND", "found", plain),
@@ -49,7 +47,7 @@ def gc(asked: Session, dry_run: bool, delete_untagged: bool, wait: bool) -> None
         asked.out.done("Garbage is being collected.", where.rpartition("/")[2])
         return
     ended = _follow(asked, where)
-    asked.out.card(_COLLECTED, ended if asked.out.form is Form.JSON else _parameters(ended))
+    asked.out.card(_TRIED if dry_run else _COLLECTED, ended if asked.out.form is Form.JSON else _parameters(ended))
     _check(ended)
 
 

@@ -195,6 +195,11 @@ def referrer_digests(repository: Repository, key: str) -> tuple[str, str]:
     return subject.replace("-", ":", 1), digest.replace("-", ":", 1)
 
 
+def own(repository: Repository) -> str:
+    """Return the prefix of all that a repository has, and no repository whose name goes on after its own."""
+    return f"{_root(repository)}_"
+
+
 def of_project(name: str) -> tuple[str, str, str]:
     """Return the prefixes of all that a project's repositories have; copies of what the first has come last."""
     return (f"{REPOSITORIES}{name}/", f"{CATALOG}{name}!", f"{HISTORY}{REPOSITORIES}{name}/")

@@ -19,11 +19,14 @@ from chalicelib.api.http import Request
 from chalicelib.jobs import engine
 from chalicelib.jobs.steps import Done, Outcome, TaskRun
 from chalicelib.oci.errors import RegistryError
+from chalicelib.oci.names import Repository
 from chalicelib.policy.grants import ANONYMOUS
 from chalicelib.policy.jobs import NO_VENDOR, Kind, Trigger
 from chalicelib.services import Services
 from chalicelib.store import executions, leases, schedules
+from chalicelib.store.directory import projects
 from chalicelib.store.executions import New, Task
+from chalicelib.store.index import repositories
 from tests.api.artifacts import Registry
 from tests.api.asking import Client
 
@@ -203,6 +206,44 @@ def test_parameters_that_make_no_sense_are_refused(world: World, path: str, para
     for method in ("POST", "PUT"):
         answer = world.registry.api(method, f"{path}/schedule", {**WHEN, "parameters": parameters})
         assert answer.status == 400
+
+
+@pytest.mark.parametrize(
+    ("parameters", "missing"),
+    [
+        ({"project": "nothere"}, "project nothere"),
+        ({"project": "nothere", "repository": "app"}, "project nothere"),
+        ({"project": "library", "repository": "nothere"}, "repository library/nothere"),
+        ({"project": "library", "repository": "ap"}, "repository library/ap"),
+        ({"project": "library", "repository": "app/be"}, "repository library/app/be"),
+    ],
+)
+def test_of_what_is_not_there_nothing_is_verified(world: World, parameters: Mapping[str, Any], missing: str) -> None:
+    world.registry.image("library/app/below", "v1", "one")
+    for schedule in (WHEN, {"schedule": {"type": "Manual"}}):
+        answer = world.registry.api("POST", "/system/verify/schedule", {**schedule, "parameters": parameters})
+        assert answer.status == 404
+        assert orjson.loads(answer.body)["errors"][0]["message"] == f"{missing} not found"
+    assert world.registry.get("/system/verify") == []
+    removed = {"schedule": {"type": "None"}, "parameters": parameters}
+    assert world.registry.api("POST", "/system/verify/schedule", removed).status == 201
+
+
+@pytest.mark.parametrize("known", ["bucket", "index"])
+def test_what_the_bucket_or_the_index_lost_can_be_verified(world: World, known: str) -> None:
+    world.registry.image("library/app", "v1", "one")
+    if known == "index":
+        objects = world.client.objects
+        objects.delete(*(entry.key for entry in objects.list("repositories/").entries))
+    else:
+        project = projects.find(world.services.directory, "library")
+        assert project
+        record = repositories.find(world.services.index, project.id, Repository("library/app"))
+        assert record
+        repositories.forget(world.services.index, record)
+    for parameters in ({"project": "library", "repository": "app"}, {"project": "library"}):
+        answer = world.registry.api("PUT", "/system/verify/schedule", {**WHEN, "parameters": parameters})
+        assert answer.status == 200
 
 
 def test_what_is_not_built_is_neither_started_nor_scheduled(world: World) -> None:

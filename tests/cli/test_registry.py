@@ -76,6 +76,10 @@ def test_what_is_stored_is_verified_and_garbage_collected(admin: Cli, registry: 
 
     assert did(admin, "verify", "--sample", "100") == "Nothing is wrong.\n"
     assert did(admin, "verify", "kept/app", "--repair") == "Nothing is wrong.\n"
+    for missing in ("project nothere", "repository kept/nothere"):
+        refused = admin("verify", missing.split()[1])
+        assert (refused.exit_code, refused.stdout) == (4, "")
+        assert f"{missing} not found (status 404)." in refused.stderr
     assert "FREED:      0 B" in did(admin, "gc")
     assert admin.json("artifact", "show", "kept/app:v1")
 

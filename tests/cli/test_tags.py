@@ -86,4 +86,8 @@ def test_a_tag_goes_back(
 def test_a_tag_with_nothing_to_go_back_to_stays(cli: Cli, harbor: Harbor) -> None:
     harbor.history = []
 
-    assert cli("tag", "undo", f"{BOX}:latest").exit_code == 4
+    done = cli("tag", "undo", f"{BOX}:latest")
+
+    assert done.exit_code == 4
+    assert f"(status 404). Its states are in: roadstead tag history {BOX}:latest" in done.stderr
+    assert "roadstead" not in cli("artifact", "show", f"{BOX}:nothere").stderr

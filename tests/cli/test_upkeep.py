@@ -20,6 +20,10 @@ def test_garbage_is_collected_and_what_it_logs_is_shown_once(cli: Cli, harbor: H
     assert harbor.changes() == [("POST", GC, {"schedule": {"type": "Manual"}, "parameters": parameters})]
 
 
+def test_what_was_only_tried_is_not_said_to_be_done(cli: Cli) -> None:
+    assert cli("gc", "--dry-run").stdout == "WOULD FREE:  2.1 MiB\nBLOBS:       3\nMANIFESTS:   1\n"
+
+
 def test_a_job_can_be_left_alone(cli: Cli, harbor: Harbor) -> None:
     for command in ("gc", "verify"):
         assert cli(command, "--no-wait", "-q").stdout == "41\n"

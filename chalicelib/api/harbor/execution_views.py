@@ -37,11 +37,16 @@ _TYPES: Mapping[Trigger, str] = MappingProxyType(
 )
 
 
+def _always(_call: HarborCall, _parameters: Parameters) -> None:
+    """Refuse no parameters."""
+
+
 @dataclass(frozen=True, slots=True)
 class Operated:
     """A kind of jobs that administrators start and schedule, at `path`; `parameter` names an execution's id there.
 
-    `parse` makes parameters of what was sent; it raises BAD_REQUEST.
+    `parse` makes parameters of what was sent; it raises BAD_REQUEST. `check` looks whether what they name is there;
+    it raises NOT_FOUND.
     """
 
     kind: Kind
@@ -50,6 +55,7 @@ class Operated:
     resource: str
     words: str
     parse: Callable[[Parameters], dict[str, Any]]
+    check: Callable[[HarborCall, Parameters], None] = _always
 
 
 def shown_execution(execution: Execution) -> dict[str, Any]:
@@ -153,6 +159,7 @@ def _operate(operated: Operated, call: HarborCall) -> int:
         schedules.remove(audited("removed").directory, operated.kind, NO_VENDOR)
         return 0
     parameters = operated.parse(sent)
+    operated.check(call, parameters)
     if kind == _NOW:
         directory = audited("started").directory
         return executions.begin(directory, New(operated.kind, NO_VENDOR, Trigger.MANUAL, parameters, by))
