@@ -7,6 +7,7 @@ Packages, from the rules inwards to the doors outwards; imports go this way only
     store     bytes and rows: the rules of consistency over S3
     config    settings, the only reader of the environment
     services  the composition root
+    changes   what a change of content entails: rules, quota, index, audit log
     api       requests to responses: endpoints, tokens, dispatch
     jobs      background work
     server    the local server and the relay

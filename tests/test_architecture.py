@@ -20,8 +20,9 @@ MAY_IMPORT: dict[str, set[str]] = {
                  "mypy_boto3_sqs", "nacl"},
     "config":   set(),
     "services": {"config", "store", "policy", "oci", "mypy_boto3_s3"},
-    "api":      {"api", "services", "config", "store", "policy", "oci", "orjson", "nacl"},
-    "jobs":     {"jobs", "services", "config", "store", "policy", "oci"},
+    "changes":  {"changes", "services", "store", "policy", "oci"},
+    "api":      {"api", "changes", "services", "config", "store", "policy", "oci", "orjson", "nacl"},
+    "jobs":     {"jobs", "changes", "services", "config", "store", "policy", "oci"},
     "server":   {"server", "jobs", "api", "services", "config", "store", "oci", "orjson", "aiohttp", "yarl"},
     "cli":      {"cli", "server", "config", "oci", "click", "httpx", "rich"},
 }

@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
-from chalicelib.api import indexing, passwords
+from chalicelib.api import passwords
 from chalicelib.api.http import Request
+from chalicelib.changes import indexing
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.policy import access, grants, people
 from chalicelib.policy.access import Standing

@@ -12,11 +12,12 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 
-from chalicelib.api import auth, charging, fixed, guard, indexing
-from chalicelib.api.charging import Account
+from chalicelib.api import auth, guard
 from chalicelib.api.endpoints import Call
 from chalicelib.api.http import Request, Response
 from chalicelib.api.registry import reference_of
+from chalicelib.changes import charging, fixed, indexing
+from chalicelib.changes.charging import Account
 from chalicelib.oci import manifests as oci_manifests
 from chalicelib.oci import uploads as oci_uploads
 from chalicelib.oci.digests import CANONICAL, Digest, supported_algorithm

@@ -26,12 +26,11 @@ import orjson
 from chalicelib.api import dispatch
 from chalicelib.api.endpoints import Endpoint
 from chalicelib.api.http import Request, Response
+from chalicelib.changes import AUDIT
 from chalicelib.oci.errors import RegistryError
 from chalicelib.policy.grants import Action, Kind
 
 NAMESPACE = "Roadstead"
-# Where each event of the audit log is told: a line with a member `audit`.
-AUDIT = logging.getLogger("roadstead.audit")
 # fmt: off
 METRICS: Mapping[str, str] = {
     "Requests":     "Count",

@@ -5,13 +5,13 @@ Invariant: a tag that exists is not moved here. Two who make one tag at once lea
 
 from functools import partial
 
-from chalicelib.api import fixed, indexing
 from chalicelib.api.harbor import listing
 from chalicelib.api.harbor.artifact_views import flag, located, tag_shower
 from chalicelib.api.harbor.belongings import translated_missing
 from chalicelib.api.harbor.calls import HarborCall, created, done, typed
 from chalicelib.api.harbor.errors import bad_request, conflict, not_found
 from chalicelib.api.http import Response
+from chalicelib.changes import fixed, indexing
 from chalicelib.oci import manifests as oci
 from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Tag

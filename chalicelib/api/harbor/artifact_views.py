@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from chalicelib.api import fixed
 from chalicelib.api.harbor import repositories
 from chalicelib.api.harbor.calls import PREFIX, HarborCall
 from chalicelib.api.harbor.errors import HarborError, bad_request, not_found
 from chalicelib.api.harbor.labels import shown_label
+from chalicelib.changes import fixed
 from chalicelib.oci import manifests as oci
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError

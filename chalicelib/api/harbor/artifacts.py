@@ -8,7 +8,7 @@ Invariants:
 import re
 from functools import partial
 
-from chalicelib.api import fixed, identity, indexing
+from chalicelib.api import identity
 from chalicelib.api.harbor import belongings, listing, repositories
 from chalicelib.api.harbor.additions import get_addition
 from chalicelib.api.harbor.artifact_lists import list_artifacts, list_of_project
@@ -17,6 +17,7 @@ from chalicelib.api.harbor.artifact_views import Located, Options, accessories, 
 from chalicelib.api.harbor.calls import HarborCall, HarborEndpoint, answer, created, done, in_project, typed
 from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, conflict, not_found
 from chalicelib.api.http import Response
+from chalicelib.changes import fixed, indexing
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Repository

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from chalicelib.api import charging, fixed, indexing
-from chalicelib.api.charging import Account
 from chalicelib.api.harbor.artifact_views import Located
 from chalicelib.api.harbor.errors import HarborCode, HarborError, not_found
+from chalicelib.changes import charging, fixed, indexing
+from chalicelib.changes.charging import Account
 from chalicelib.oci import manifests as oci
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError

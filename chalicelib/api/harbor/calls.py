@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 import orjson
 
-from chalicelib.api import indexing
 from chalicelib.api.harbor.errors import JSON, HarborCode, HarborError, bad_request
 from chalicelib.api.http import Request, Response
+from chalicelib.changes import indexing
 from chalicelib.policy.audit import ANONYMOUS, Event
 from chalicelib.policy.grants import Principal
 from chalicelib.policy.rbac import Permission

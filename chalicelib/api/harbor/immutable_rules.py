@@ -1,4 +1,4 @@
-"""The rules of a project that make tags immutable; `api.fixed` has what follows from them.
+"""The rules of a project that make tags immutable; `changes.fixed` has what follows from them.
 
 Invariant: a rule answers as it was sent, and holds for the next push that begins after its answer.
 """

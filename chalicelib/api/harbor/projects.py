@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from chalicelib.api import identity, indexing
+from chalicelib.api import identity
 from chalicelib.api.harbor import listing
 from chalicelib.api.harbor.calls import (
     OPEN,
@@ -30,6 +30,7 @@ from chalicelib.api.harbor.calls import (
 from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, not_found
 from chalicelib.api.http import Response
 from chalicelib.api.tokens import LEEWAY
+from chalicelib.changes import indexing
 from chalicelib.oci.pages import PageRequest
 from chalicelib.policy import projects as rules
 from chalicelib.policy import rbac

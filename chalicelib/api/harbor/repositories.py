@@ -6,11 +6,12 @@ Invariant: a repository is found below the project that its path names, by the r
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chalicelib.api import fixed, identity, indexing
+from chalicelib.api import identity
 from chalicelib.api.harbor import listing
 from chalicelib.api.harbor.calls import OPEN, HarborCall, HarborEndpoint, answer, done, in_project, typed
 from chalicelib.api.harbor.errors import bad_request, not_found
 from chalicelib.api.http import Response
+from chalicelib.changes import fixed, indexing
 from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Repository
 from chalicelib.policy.rbac import Permission

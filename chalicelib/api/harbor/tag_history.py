@@ -8,11 +8,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from chalicelib.api import charging, indexing
 from chalicelib.api.harbor import listing, repositories
 from chalicelib.api.harbor.calls import HarborCall, HarborEndpoint, answer, in_project, typed
 from chalicelib.api.harbor.errors import HarborCode, HarborError, not_found
 from chalicelib.api.http import Response
+from chalicelib.changes import charging, indexing
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.manifests import Manifest

@@ -18,8 +18,8 @@ import pytest
 from botocore.config import Config
 from mypy_boto3_dynamodb import DynamoDBClient
 
-from chalicelib.api import charging
-from chalicelib.api.charging import Account
+from chalicelib.changes import charging
+from chalicelib.changes.charging import Account
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository

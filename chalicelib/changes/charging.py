@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
 
-from chalicelib.api import fixed
+from chalicelib.changes import fixed
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.manifests import Manifest

@@ -216,7 +216,7 @@ def test_owners_are_warned_once_when_a_project_gets_near_its_limit(
     registry: Registry, caplog: pytest.LogCaptureFixture
 ) -> None:
     limit(registry, 1000)
-    caplog.set_level(logging.WARNING, "chalicelib.api.charging")
+    caplog.set_level(logging.WARNING, "chalicelib.changes.charging")
 
     for size in (849, 1, 2):
         registry.blob("library/app", bytes(size))

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 
-from chalicelib.api.telemetry import AUDIT
+from chalicelib.changes import AUDIT
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag
