@@ -27,7 +27,7 @@ from chalicelib.policy.grants import ANONYMOUS, Action, Grant, Kind, Principal
 from chalicelib.services import Services
 
 KEYS_PATH = "/service/keys"
-_LONGEST_ACCESS = 6000
+_LONGEST_ACCESS = 5000
 _UPLOAD_SECONDS = 24 * 3600
 _STATE = re.compile(
     r"(?P<algorithm>[a-z0-9]{1,16})\.(?P<expiry>[0-9]{1,12})(?P<bounded>\.b)?\.(?P<signature>[0-9a-f]{40})", re.ASCII

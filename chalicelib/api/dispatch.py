@@ -96,14 +96,17 @@ def _handle(services: Services, request: Request) -> Response:
     resource = f"repository:{repository}" if name else CATALOG
     grant = auth.authorise(services, request, resource, endpoint.action)
     changes = endpoint.action in (Action.PUSH, Action.DELETE)
-    project = _checked_project(services, repository, grant) if changes else None
+    project = _checked_project(services, repository, grant, endpoint.action) if changes else None
     return endpoint.handler(Call(services, request, repository, argument, grant, project))
 
 
-def _checked_project(services: Services, repository: Repository, grant: Grant) -> "Project":
+def _checked_project(services: Services, repository: Repository, grant: Grant, action: Action) -> "Project":
     from chalicelib.api import guard  # noqa: PLC0415 - a pull has no use for it, and waits for imports
 
-    return guard.check_change(services, repository, grant.issued)
+    project = guard.check_change(services, repository, grant.issued)
+    if action is Action.PUSH:
+        guard.check_takes_pushes(project)
+    return project
 
 
 def _repository(services: Services, request: Request, name: str) -> Repository:

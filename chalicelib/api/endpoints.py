@@ -30,6 +30,11 @@ class Call:
     changed: "Project | None" = None
 
     @property
+    def proxied(self) -> bool:
+        """Tell whether the repository is in a cache of another registry; nothing is read for it."""
+        return bool(self.grant.proxied) and f"repository:{self.repository}" in self.grant.proxied
+
+    @property
     def project(self) -> "Project":
         """Return the project of the repository: only of endpoints whose action changes content."""
         assert self.changed

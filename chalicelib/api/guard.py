@@ -34,6 +34,16 @@ def check_change(services: Services, repository: Repository, issued: int) -> Pro
     return project
 
 
+def check_takes_pushes(project: Project) -> None:
+    """Raise DENIED where a project is a cache of another registry."""
+    if project.proxies:
+        raise RegistryError(
+            ErrorCode.DENIED,
+            f"can not push artifact to a proxy project: {project.name} is a cache of another registry,"
+            " so push there, or to another project",
+        )
+
+
 def _is_younger(project: Project, issued: int) -> bool:
     return datetime.fromisoformat(project.created).timestamp() > issued + _SKEW_SECONDS
 

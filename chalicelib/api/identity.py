@@ -293,7 +293,7 @@ def roles(services: Services, principal: Principal, project_id: int) -> frozense
 def standing(services: Services, principal: Principal, project: Project) -> Standing:
     """Return how a principal stands to a project."""
     held = frozenset() if principal.administrator else roles(services, principal, project.id)
-    return Standing(project.name, project.public, held)
+    return Standing(project.name, project.public, held, project.proxies)
 
 
 def permissions(services: Services, principal: Principal, project: Project) -> frozenset[Permission]:

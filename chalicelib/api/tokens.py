@@ -99,6 +99,7 @@ def _claims(grant: Grant, moment: int, seconds: int) -> dict[str, Any]:
         "jti": secrets.token_hex(16),
         "any": grant.anywhere,
         "access": [_entry(resource, actions) for resource, actions in grant.access.items()],
+        **({"proxied": sorted(grant.proxied)} if grant.proxied else {}),
     }
 
 
@@ -108,7 +109,7 @@ def _grant(claims: Mapping[str, Any]) -> Grant:
         f"{entry['type']}:{entry['name']}": frozenset(map(Action, entry["actions"])) for entry in claims["access"]
     }
     principal = Principal(claims["sub"], claims["adm"], Kind(claims["kind"]), claims["uid"])
-    return Grant(principal, access, claims["iat"], claims.get("any", False))
+    return Grant(principal, access, claims["iat"], claims.get("any", False), frozenset(claims.get("proxied", ())))
 
 
 def verify(keys: Mapping[str, VerifyKey], token: str, now: datetime, *, leeway: int = LEEWAY) -> Grant:

@@ -6,6 +6,8 @@ Invariants:
 * A grant follows from rights, not from what was asked: it lists the repositories that were named and, of each, all
   that the principal may do. One without rights is listed with nothing, whether it exists or not, so that a client
   which comes with the grant need not ask for a better one; for anonymous, who can log in, it is left out.
+* In a cache of another registry the right to a short name is one to the long name too, to which Docker Hub's clients
+  are redirected with the token that they have.
 * To an administrator a project that does not exist is like any other: what is done there fails by its name.
 """
 
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from chalicelib.policy import rbac, robots
-from chalicelib.policy.grants import CATALOG, Action, Grant, Kind, Principal, project_of
+from chalicelib.policy.grants import CATALOG, Action, Grant, Kind, Principal, long_name, project_of
 from chalicelib.policy.rbac import Permission, Role
 
 READ_CATALOG = Permission("catalog", "read")
@@ -35,11 +37,15 @@ _NOTHING: frozenset[Action] = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A project as a principal meets it: its name, whether it is public, and the roles held there."""
+    """A project as a principal meets it: its name, whether it is public, and the roles held there.
+
+    One that is `proxied` is a cache of another registry.
+    """
 
     project: str
     public: bool
     roles: frozenset[Role] = frozenset()
+    proxied: bool = False
 
 
 def in_project(principal: Principal, standing: Standing) -> frozenset[Permission]:
@@ -68,9 +74,14 @@ def actions(permissions: frozenset[Permission]) -> frozenset[Action]:
 
 def grant(principal: Principal, resources: Iterable[str], standings: Mapping[str, Standing]) -> Grant:
     """Return what the principal may do to each of the resources, given the projects of theirs that exist, by name."""
-    allowed = {resource: _rights(principal, resource, standings) for resource in resources}
+    named = tuple(resources)
+    caches = {name for name, standing in standings.items() if standing.proxied}
+    proxied = [resource for resource in named if project_of(resource) in caches]
+    proxied += filter(None, map(long_name, proxied))
+    allowed = {resource: _rights(principal, resource, standings) for resource in (*named, *proxied)}
     known = principal.kind is not Kind.ANONYMOUS
-    return Grant(principal, {resource: rights for resource, rights in allowed.items() if rights or known})
+    access = {resource: rights for resource, rights in allowed.items() if rights or known}
+    return Grant(principal, access, proxied=frozenset(proxied) & access.keys())
 
 
 def _rights(principal: Principal, resource: str, standings: Mapping[str, Standing]) -> frozenset[Action]:

@@ -62,12 +62,14 @@ class Grant:
 
     `issued` is when a token with it was made, in seconds since 1970, or 0 where rights were asked just now.
     `anywhere` tells that the token was asked without a scope: what its holder may do is asked at each use.
+    `proxied` are those of the resources whose projects are caches of another registry.
     """
 
     principal: Principal = ANONYMOUS
     access: Mapping[str, frozenset[Action]] = field(default_factory=dict)
     issued: int = field(default=0, compare=False)
     anywhere: bool = False
+    proxied: frozenset[str] = frozenset()
 
     def allows(self, resource: str, action: Action) -> bool:
         """Tell whether the request may do `action` to `resource`."""
@@ -78,6 +80,12 @@ def project_of(resource: str) -> str:
     """Return the project in which a repository, written `repository:<name>`, is, or "" where it is in none."""
     project, slash, _ = resource.partition(":")[2].partition("/")
     return project if slash else ""
+
+
+def long_name(resource: str) -> str:
+    """Return what Docker Hub calls a repository whose name is short, such as `alpine`, or "" for any other."""
+    project, slash, name = resource.partition("/")
+    return f"{project}/library/{name}" if slash and "/" not in name else ""
 
 
 def resources(scopes: Iterable[str]) -> tuple[str, ...]:

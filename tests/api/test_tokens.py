@@ -33,6 +33,12 @@ def test_a_token_says_to_whom_it_was_issued_and_what_was_granted(principal: Prin
     assert RING.verify(RING.issue(granted, START, 300), START) == granted
 
 
+def test_a_token_says_what_is_in_a_cache_of_another_registry() -> None:
+    granted = Grant(GRANT.principal, GRANT.access, proxied=frozenset({"repository:a/b"}))
+
+    assert RING.verify(RING.issue(granted, START, 300), START).proxied == {"repository:a/b"}
+
+
 @pytest.mark.parametrize(("seconds", "valid"), [(-61, False), (-60, True), (0, True), (359, True), (360, False)])
 def test_a_token_is_good_for_its_time_and_a_minute_of_clock_skew(seconds: int, valid: bool) -> None:
     token = RING.issue(GRANT, START, 300)

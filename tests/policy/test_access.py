@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from chalicelib.policy import rbac
 from chalicelib.policy.access import NEEDED, Standing, grant, in_project, in_system
-from chalicelib.policy.grants import ANONYMOUS, CATALOG, Action, Kind, Principal, project_of, resources, scope
+from chalicelib.policy.grants import ANONYMOUS, CATALOG, Action, Grant, Kind, Principal, project_of, resources, scope
 from chalicelib.policy.rbac import Permission, Role
 from chalicelib.policy.robots import Level, RobotPermission
 
@@ -127,3 +127,19 @@ def test_scopes_name_resources_however_clients_write_them(scopes: list[str], nam
 )
 def test_a_challenge_asks_for_what_the_action_needs(resource: str, action: Action, text: str) -> None:
     assert scope(resource, action) == text
+
+
+def test_a_grant_marks_what_is_in_a_cache_and_covers_the_long_names_of_docker_hub() -> None:
+    resources = ["repository:hub/alpine", "repository:hub/a/b", "repository:web/app"]
+    standings = {"hub": Standing("hub", public=True, proxied=True), "web": Standing("web", public=True)}
+
+    granted = grant(ANONYMOUS, resources, standings)
+
+    assert granted.proxied == {"repository:hub/alpine", "repository:hub/library/alpine", "repository:hub/a/b"}
+    assert granted.access.keys() == {*resources, "repository:hub/library/alpine"}
+
+
+def test_a_grant_marks_nothing_that_anonymous_may_not_see() -> None:
+    granted = grant(ANONYMOUS, ["repository:hub/alpine"], {"hub": Standing("hub", public=False, proxied=True)})
+
+    assert granted == Grant(ANONYMOUS, {})

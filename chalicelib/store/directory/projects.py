@@ -45,6 +45,11 @@ class Project:
         """Tell whether everybody may look and pull."""
         return rules.effective(self.metadata, "public") == "true"
 
+    @property
+    def proxies(self) -> bool:
+        """Tell whether the project is a cache of another registry."""
+        return self.registry_id > 0
+
 
 @dataclass(frozen=True, slots=True)
 class NewProject:
@@ -138,6 +143,11 @@ def public(directory: Directory) -> tuple[Project, ...]:
         if not found.more:
             return named(directory, tuple(names))
         wanted = replace(wanted, after=names[-1])
+
+
+def uses_registry(directory: Directory, registry_id: int) -> bool:
+    """Tell whether a project is a cache of this registry."""
+    return any(project.registry_id == registry_id for project in every(directory))
 
 
 def count(directory: Directory) -> int:
