@@ -25,6 +25,12 @@ VARIABLES: Mapping[str, str] = MappingProxyType({
     "ROADSTEAD_GC_GRACE_SECONDS":   "how long garbage collection spares what nothing needs; 7200, in all processes",
     "ROADSTEAD_METRICS":            "open, if everybody may read the metrics; else who may see all quotas",
     "ROADSTEAD_PRIVATE_TARGETS":    "networks and hosts that are not public, and that webhooks may reach",
+    "ROADSTEAD_REGION_NAME":        "this region's name, where the registry is in two regions; else it is in one",
+    "ROADSTEAD_REGION_ROLE":        "primary or replica: what the region is until one is promoted; primary",
+    "ROADSTEAD_PEER_BUCKET":        "the other region's bucket: a replica reads there what has not arrived",
+    "ROADSTEAD_PEER_REGION":        "the AWS region of that bucket",
+    "ROADSTEAD_PEER_URL":           "where clients reach the registry in the other region",
+    "ROADSTEAD_PEER_S3_ENDPOINT":   "an S3 service other than AWS, of that bucket",
     "AWS_REGION":                   "region of bucket and table",
     "AWS_ENDPOINT_URL_S3":          "an S3 service other than AWS",
     "AWS_ENDPOINT_URL_DYNAMODB":    "a DynamoDB service other than AWS",
@@ -44,6 +50,19 @@ _SIGNING_KEY, _ADMIN_PASSWORD = "ROADSTEAD_SIGNING_KEY", "ROADSTEAD_ADMIN_PASSWO
 _METRICS, _OPEN = "ROADSTEAD_METRICS", "open"
 _HISTORY_DAYS, _MOST_DAYS = "ROADSTEAD_HISTORY_DAYS", 3650
 _GRACE, _MOST_SECONDS = "ROADSTEAD_GC_GRACE_SECONDS", 30 * 24 * 60 * 60
+_REGION_NAME, _REGION_ROLE = "ROADSTEAD_REGION_NAME", "ROADSTEAD_REGION_ROLE"
+_PRIMARY, _REPLICA = "primary", "replica"
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSettings:
+    """The other region: its bucket, where that is, and where clients reach its registry."""
+
+    bucket: str = ""
+    region: str = ""
+    url: str = ""
+    s3_endpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +93,11 @@ class Settings:
     grace: timedelta = timedelta(hours=2)
     # Networks and names of hosts that are no public addresses, and may be sent to all the same.
     private_targets: tuple[str, ...] = ()
+    # "" where the registry is in one region alone (docs/decisions/022).
+    region_name: str = ""
+    # What the region is as long as its bucket says nothing about it.
+    begins_as_replica: bool = False
+    peer: PeerSettings = field(default_factory=PeerSettings)
     # Names of SSM's parameters that are not read yet, by the variables whose values they have.
     parameters: Mapping[str, str] = field(default_factory=dict)
 
@@ -107,6 +131,9 @@ class Settings:
             history_window=timedelta(days=_number_of(_HISTORY_DAYS, get(_HISTORY_DAYS) or "30", "days", _MOST_DAYS)),
             grace=timedelta(seconds=_number_of(_GRACE, get(_GRACE) or "7200", "seconds", _MOST_SECONDS)),
             private_targets=_targets_of(get(_TARGETS) or ""),
+            region_name=_name_of(get(_REGION_NAME, "")),
+            begins_as_replica=_is_replica(get(_REGION_ROLE, ""), get(_REGION_NAME, "")),
+            peer=_peer_of(environment),
             parameters={name: value.removeprefix(_PARAMETER) for name, value in stored.items()},
         )
 
@@ -151,6 +178,30 @@ def _targets_of(variable: str) -> tuple[str, ...]:
             f"{_TARGETS} must be networks (10.1.0.0/16), addresses and names of hosts: {error}"
         ) from error
     return targets
+
+
+def _name_of(variable: str) -> str:
+    if variable and not _NAME.fullmatch(variable):
+        raise ValueError(f"{_REGION_NAME} must be lower-case letters, digits and hyphens, at most 40: eu-west-3")
+    return variable
+
+
+def _is_replica(variable: str, name: str) -> bool:
+    if variable not in ("", _PRIMARY, _REPLICA):
+        raise ValueError(f"{_REGION_ROLE} must be {_PRIMARY} or {_REPLICA}, or not set")
+    if variable == _REPLICA and not name:
+        raise ValueError(f"{_REGION_ROLE} is {_REPLICA}: set {_REGION_NAME} as well, to a name of this region")
+    return variable == _REPLICA
+
+
+def _peer_of(environment: Mapping[str, str]) -> PeerSettings:
+    get = environment.get
+    return PeerSettings(
+        bucket=get("ROADSTEAD_PEER_BUCKET", ""),
+        region=get("ROADSTEAD_PEER_REGION", ""),
+        url=get("ROADSTEAD_PEER_URL", "").rstrip("/"),
+        s3_endpoint=get("ROADSTEAD_PEER_S3_ENDPOINT", "").rstrip("/"),
+    )
 
 
 def _keys_of(variable: str) -> tuple[bytes, ...]:

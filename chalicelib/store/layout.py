@@ -12,6 +12,8 @@
     collector/<execution>/<name>                          what a collector, or a verification, remembers
     collector/needs/<name>                                and from run to run: what a repository's manifests need
     history/<key of a tag>/<version>                      a past version, where the bucket keeps none itself
+    region/role                                           whether this bucket's region is the primary; never copied
+    heartbeats/<region>                                   when the region last wrote it, while it is the primary
 
 Invariants:
 * `_` cannot begin a part of a repository name, so the markers cannot collide with one.
@@ -33,6 +35,8 @@ BLOBS = "blobs/"
 REPOSITORIES = "repositories/"
 HISTORY = "history/"
 COLLECTOR = "collector/"
+REGION = "region/"
+HEARTBEATS = "heartbeats/"
 NEEDS = COLLECTOR + "needs/"
 _TAGS = "_tags/"
 
@@ -65,6 +69,16 @@ def blob_digest(key: str) -> str:
 def hex_of(key: str) -> str:
     """Return the digest, without its algorithm, at whose end a key is."""
     return key.rpartition("/")[2]
+
+
+def role() -> str:
+    """Return the key of what the region of this bucket is."""
+    return REGION + "role"
+
+
+def heartbeat(region: str) -> str:
+    """Return the key at which a region says that it is alive, where it is copied to the others."""
+    return HEARTBEATS + region
 
 
 def collector(execution: int, name: str) -> str:

@@ -279,7 +279,7 @@ def test_versions_and_leftovers_go_in_time(template: Json) -> None:
     days = {each.get("Prefix"): each.get("NoncurrentVersionExpiration", {}).get("NoncurrentDays") for each in rules}
 
     assert days == {None: None, "uploads/": 1, "repositories/": {"Ref": "HistoryDays"},
-                    "data/": 1, "blobs/": 1, "catalog/": 1, "collector/": 1}  # fmt: skip
+                    "data/": 1, "blobs/": 1, "catalog/": 1, "heartbeats/": 1, "collector/": 1}  # fmt: skip
     passing = {each["Prefix"] for each in rules if "ExpirationInDays" in each}
     assert passing == {"uploads/", "collector/"}
 

@@ -22,7 +22,7 @@ from infra.stack import StackError
 
 Json = dict[str, Any]
 STORAGE, REPLICA = only("storage"), only("replica")
-COPIED = {layout.DATA, layout.BLOBS, layout.REPOSITORIES, layout.CATALOG}
+COPIED = {layout.DATA, layout.BLOBS, layout.REPOSITORIES, layout.CATALOG, layout.HEARTBEATS}
 HERE, THERE = "eu-central-1", "eu-west-1"
 
 
@@ -58,7 +58,8 @@ def test_the_bucket_there_can_take_the_place_of_the_first_one() -> None:
 
 
 def test_every_kind_of_key_is_copied_that_a_pull_may_need() -> None:
-    # A bucket with versions, as this one, has nothing below history/; what a collector remembers is its own.
+    # A bucket with versions, as this one, has nothing below history/; what a collector remembers is its own, and so
+    # is what a region is.
     values = {value for name, value in vars(layout).items() if name.isupper() and str(value).endswith("/")}
     kinds = {value for value in values if not any(value.startswith(other) for other in values - {value})}
 
@@ -70,7 +71,17 @@ def test_every_kind_of_key_is_copied_that_a_pull_may_need() -> None:
         layout.UPLOADS,
         layout.HISTORY,
         layout.COLLECTOR,
+        layout.REGION,
     }
+
+
+def test_a_region_that_was_promoted_can_refuse_what_the_old_one_still_sends() -> None:
+    given = STORAGE["Resources"]["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"][1]["Fn::If"]
+
+    assert (given[0], given[1]["Effect"], given[2]) == ("TakesNoCopies", "Deny", {"Ref": "AWS::NoValue"})
+    assert set(given[1]["Action"]) == {"s3:ReplicateObject", "s3:ReplicateDelete"}
+    assert STORAGE["Parameters"]["TakesCopies"] == REPLICA["Parameters"]["TakesCopies"]
+    assert STORAGE["Parameters"]["TakesCopies"]["Default"] == "true"
 
 
 def test_deletes_are_copied_too_and_a_copy_that_is_late_is_seen() -> None:

@@ -34,6 +34,8 @@ KEYS = [
      f"repositories/library/nginx/_referrers/sha512-{'b' * 128}/sha256-{'a' * 64}"),
     (layout.collector(7, "linked"),                     "collector/7/linked"),
     (layout.needs(REPOSITORY),                          "collector/needs/library!nginx"),
+    (layout.role(),                                     "region/role"),
+    (layout.heartbeat("eu-west-3"),                     "heartbeats/eu-west-3"),
     (layout.kept(layout.tag(REPOSITORY, Tag("v1"))),    "history/repositories/library/nginx/_tags/v1/"),
 ]
 # fmt: on
