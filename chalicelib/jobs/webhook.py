@@ -21,13 +21,14 @@ from chalicelib.policy import webhook_payloads, webhooks
 from chalicelib.policy.webhook_payloads import Happened, Telling, Where
 from chalicelib.policy.webhooks import Policy, Target
 from chalicelib.services import Services
-from chalicelib.store import posting, sealed
+from chalicelib.store import posting, reach, sealed
 from chalicelib.store.directory import projects
 from chalicelib.store.directory import webhooks as policies
 from chalicelib.store.directory.webhooks import Stored
 from chalicelib.store.index import repositories
 from chalicelib.store.notifications import HAPPENED, NOTIFY, TARGET
-from chalicelib.store.posting import Letter, Resolve
+from chalicelib.store.posting import Letter
+from chalicelib.store.reach import Resolve
 
 TIMESTAMP, SIGNATURE = "X-Roadstead-Timestamp", "X-Roadstead-Signature-256"
 _REDIRECTIONS, _SUCCESSES = range(300, 400), range(200, 300)
@@ -37,7 +38,7 @@ class DeliveryError(Exception):
     """The receiver did not take it."""
 
 
-def step(services: Services, run: TaskRun, resolve: Resolve = posting.resolve) -> Outcome:
+def step(services: Services, run: TaskRun, resolve: Resolve = reach.resolve) -> Outcome:
     """Tell the target once; raise DeliveryError, PostError, SealError or OSError."""
     happened = Happened.of(run.parameters[HAPPENED])
     stored = policies.by_id(run.directory, run.vendor_id)

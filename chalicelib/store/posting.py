@@ -1,31 +1,22 @@
-"""Sends one request to an address that a user chose, without becoming that user's arm inside the operator's network.
+"""Sends one request to an address that a user chose.
 
 Invariants:
-* The name is resolved once; every address that it has must be one that may be reached (`policy.addresses`), and the
-  connection goes to the very address that was looked at: an answer of DNS that changes meanwhile changes nothing.
+* Who may be reached, and how, is decided in `store.reach`.
 * Certificates and the Host header are those of the name.
 * Nothing is followed and no proxy asked. After `SECONDS` the connection is shut down, whatever the other side does.
 * Of the answer no more than `MOST_READ` bytes are read.
 """
 
-import socket
-import ssl
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
-from threading import Event, Timer
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
-from chalicelib.policy import addresses
+from chalicelib.store import reach
+from chalicelib.store.reach import Origin, Resolve, resolve
 
 SECONDS = 10.0
 MOST_READ = 64 << 10
-_PORTS = {"http": 80, "https": 443}
-
-# Returns the addresses of a host; raises OSError where it has none.
-Resolve = Callable[[str, int], Iterable[str]]
 
 
 class PostError(OSError):
@@ -49,93 +40,36 @@ class Letter:
     skip_cert_verify: bool = False
 
 
-def resolve(host: str, port: int) -> Iterable[str]:
-    """Return the addresses of a host, as the system knows them; raise OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return dict.fromkeys(str(each[4][0]) for each in found)
-
-
 def post(letter: Letter, allowed: Iterable[str], look_up: Resolve = resolve, seconds: float = SECONDS) -> Reply:
     """Send a letter and return the answer; `allowed` may be reached though not public. Raise PostError."""
-    parts = urlsplit(letter.url)
-    host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
-    address = _address(host, port, tuple(allowed), look_up)
     try:
-        with _connected(address, port, seconds) as raw:
-            connection = HTTPConnection(host, port)
-            connection.sock = _secured(raw, host, letter) if parts.scheme == "https" else raw
-            return _exchange(connection, letter)
+        place = reach.origin(letter.url)
+        found = reach.reachable(place, allowed, look_up)
+    except reach.ReachError as error:
+        raise PostError(str(error)) from error
+    try:
+        return _exchange(letter, place, found, seconds)
     except (OSError, HTTPException, ValueError) as error:
-        raise PostError(f"{host} did not answer as it should: {_said(error, seconds)}") from error
+        said = f"{type(error).__name__} {error}, within {seconds:g} seconds"
+        raise PostError(f"{place.host} did not answer as it should: {said}") from error
 
 
-def _address(host: str, port: int, allowed: Iterable[str], look_up: Resolve) -> str:
-    """Return the address that a host is reached at; raise PostError where it may not be."""
-    try:
-        found = tuple(look_up(host, port))
-    except (OSError, UnicodeError) as error:
-        raise PostError(f"the name {host} is not known: {error}") from error
-    private = [each for each in found if not addresses.may_reach(host, each, allowed)]
-    if private or not found:
-        raise PostError(
-            f"{host} is not sent to: it is not a public address."
-            " The operator of the registry can allow it with ROADSTEAD_PRIVATE_TARGETS"
-        )
-    return found[0]
-
-
-@contextmanager
-def _connected(address: str, port: int, seconds: float) -> Iterator[socket.socket]:
-    """Connect, and shut the connection down when the time is over: a timeout of a socket begins anew at each byte.
-
-    Raise TimeoutError then, whatever came until then looked like.
-    """
-    over = Event()
-
-    def end() -> None:
-        over.set()
-        with suppress(OSError):
-            twin.shutdown(socket.SHUT_RDWR)
-
-    with socket.create_connection((address, port), timeout=seconds) as raw, raw.dup() as twin:
-        timer = Timer(seconds, end)
-        timer.daemon = True
-        timer.start()
+def _exchange(letter: Letter, place: Origin, found: tuple[str, ...], seconds: float) -> Reply:
+    with (
+        reach.dial(found, place.port, seconds) as raw,
+        raw.dup() as twin,
+        reach.ending(twin, seconds),
+    ):
+        connection = HTTPConnection(place.host, place.port)
+        connection.sock = raw
+        if place.secure:
+            trust = reach.trust(skip_cert_verify=letter.skip_cert_verify)
+            connection.sock = trust.wrap_socket(raw, server_hostname=place.host)
         try:
-            yield raw
+            # The default is taken off by the name of the scheme, which http.client does not know here.
+            headers = {"Host": str(place), "Connection": "close", **letter.headers}
+            connection.request("POST", reach.target(letter.url), letter.content, headers)
+            answer = connection.getresponse()
+            return Reply(answer.status, answer.read(MOST_READ))
         finally:
-            timer.cancel()
-    if over.is_set():
-        raise TimeoutError("the time was over")
-
-
-def _secured(raw: socket.socket, host: str, letter: Letter) -> ssl.SSLSocket:
-    context = ssl.create_default_context()
-    if letter.skip_cert_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context.wrap_socket(raw, server_hostname=host)
-
-
-def _exchange(connection: HTTPConnection, letter: Letter) -> Reply:
-    parts = urlsplit(letter.url)
-    path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
-    try:
-        # The default is taken off by the name of the scheme, which http.client does not know here.
-        headers = {"Host": parts.netloc, "Connection": "close", **letter.headers}
-        connection.request("POST", _quoted(path), letter.content, headers)
-        answer = connection.getresponse()
-        return Reply(answer.status, answer.read(MOST_READ))
-    finally:
-        connection.close()
-
-
-def _quoted(path: str) -> str:
-    return path.encode().decode("latin-1").translate(_PERCENT)
-
-
-_PERCENT = {number: f"%{number:02X}" for number in (*range(0x21), *range(0x7F, 0x100))}
-
-
-def _said(error: Exception, seconds: float) -> str:
-    return f"{type(error).__name__} {error}, within {seconds:g} seconds"
+            connection.close()

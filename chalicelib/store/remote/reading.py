@@ -1,0 +1,203 @@
+"""What is read of another registry: manifests, blobs, and where they are.
+
+Invariants:
+* A manifest that is returned hashes to the digest that was asked for, or that the registry said it has.
+* A blob's bytes are the reader's to check (`Verified`); a stream that ends early raises.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import NamedTuple, Self
+from urllib.parse import urlsplit
+
+from chalicelib.oci import manifests
+from chalicelib.oci.digests import Digest, Hasher, hasher
+from chalicelib.oci.errors import RegistryError
+from chalicelib.store.remote.conversation import MOVED, Access, Asking, Conversation
+from chalicelib.store.remote.errors import MissingError, RemoteError, UntrueError
+from chalicelib.store.remote.wire import Opened, Request
+
+ACCEPT = ", ".join((*manifests.KINDS, *manifests.SCHEMA_1))
+_OK, _PARTIAL, _BEYOND = 200, 206, 416
+_SKIPPED = 256 << 10
+
+
+class Described(NamedTuple):
+    """What a registry says of a manifest, without the manifest."""
+
+    digest: str
+    media_type: str
+    size: int
+
+
+class Fetched(NamedTuple):
+    """A manifest that hashes to its digest."""
+
+    content: bytes
+    media_type: str
+    digest: str
+
+
+class Blob:
+    """The bytes of a blob as they come; `size` is of the whole blob, None where the registry does not say."""
+
+    def __init__(self, answer: Opened, size: int | None) -> None:
+        self._answer, self.size = answer, size
+
+    def read(self, most: int) -> bytes:
+        """Return the next bytes, as many as wanted until the blob ends; raise DownError where it ends early."""
+        return self._answer.read(most)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._answer.close()
+
+
+class Verified:
+    """A stream that raises UntrueError before its end is told, where it is not the content of a digest."""
+
+    def __init__(self, stream: Blob, digest: str, size: int, taken: Hasher | None = None, start: int = 0) -> None:
+        self._stream, self._digest = stream, Digest.parse(digest)
+        self.size = size
+        self._at = start
+        self._hash = taken or hasher(self._digest.algorithm)
+
+    def read(self, most: int) -> bytes:
+        """Return the next bytes; raise UntrueError where there are more than there should be, or others."""
+        piece = self._stream.read(most)
+        self._hash.update(piece)
+        self._at += len(piece)
+        if self._at > self.size:
+            raise UntrueError(f"the blob {self._digest} is larger than its {self.size} bytes")
+        if len(piece) < most or self._at == self.size:
+            self._check()
+        return piece
+
+    def _check(self) -> None:
+        if self._at != self.size or self._hash.hexdigest() != self._digest.hex:
+            raise UntrueError(f"the registry sent other bytes than those of {self._digest}")
+
+
+def head_manifest(talk: Conversation, repository: str, reference: str) -> Described | None:
+    """Return what a reference names, or None; raise RemoteError."""
+    request = Request("HEAD", talk.url(repository, "manifests", reference), {"Accept": ACCEPT})
+    try:
+        answer = talk.tell(Asking(request, f"does not tell of {repository}", Access.to(repository, "pull")))
+    except MissingError:
+        return None
+    digest = answer.headers.get("docker-content-digest", reference if ":" in reference else "")
+    length = answer.headers.get("content-length", "")
+    if not digest or not length.isdecimal() or int(length) == 0:
+        return _described(get_manifest(talk, repository, reference))
+    if ":" in reference and digest != reference:
+        raise UntrueError(f"{talk.place} says that {reference} is {digest[:100]}")
+    return Described(_digest(talk, digest), _type(answer.headers), int(length))
+
+
+def _described(found: Fetched) -> Described:
+    return Described(found.digest, found.media_type, len(found.content))
+
+
+def get_manifest(talk: Conversation, repository: str, reference: str) -> Fetched:
+    """Return what a reference names; raise RemoteError: UntrueError where it is not what was asked for."""
+    request = Request("GET", talk.url(repository, "manifests", reference), {"Accept": ACCEPT})
+    asking = Asking(request, f"does not give {repository}", Access.to(repository, "pull"))
+    with talk.ask(asking) as answer:
+        content = answer.content(manifests.MAX_MANIFEST)
+    media_type = _type(answer.headers) or _stated(content)
+    if media_type in manifests.SCHEMA_1:
+        raise RemoteError(f"{talk.place} has {repository} as a schema 1 manifest, which is not supported")
+    named = reference if ":" in reference else answer.headers.get("docker-content-digest", "")
+    digest = Digest.parse(_digest(talk, named)) if named else Digest.of(content)
+    if not digest.matches(content):
+        raise UntrueError(f"{talk.place} sent a manifest that is not {digest}")
+    return Fetched(content, media_type, str(digest))
+
+
+def blob_size(talk: Conversation, repository: str, digest: str) -> int | None:
+    """Return the size of a blob, or None where the repository has none; raise RemoteError."""
+    request = Request("HEAD", talk.url(repository, "blobs", digest))
+    access = Access.to(repository, "pull")
+    with suppress(MissingError):
+        answer = talk.tell(Asking(request, "does not tell of a blob", access))
+        length = answer.headers.get("content-length", "")
+        if length.isdecimal():
+            return int(length)
+        with read_blob(talk, repository, digest, 0) as blob:
+            return blob.size
+    return None
+
+
+def blob_location(talk: Conversation, repository: str, digest: str) -> str | None:
+    """Return where a registry leads for a blob, or None where it gives the bytes itself; raise RemoteError."""
+    url = talk.url(repository, "blobs", digest)
+    asking = Asking(Request("GET", url), "does not give a blob", Access.to(repository, "pull"), stay=True)
+    with talk.ask(asking) as answer:
+        if answer.status not in MOVED:
+            return None
+        location = talk.led(url, answer)
+    return None if talk.own(location) else location
+
+
+def read_blob(talk: Conversation, repository: str, digest: str, start: int) -> Blob:
+    """Return a blob's bytes from `start` on; raise RemoteError."""
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    request = Request("GET", talk.url(repository, "blobs", digest), headers)
+    wanted = (_OK, _PARTIAL) if start else (_OK,)
+    answer = talk.ask(Asking(request, f"does not give the blob {digest}", Access.to(repository, "pull"), wanted))
+    try:
+        if answer.status == _PARTIAL:
+            return Blob(answer, _whole(answer, start))
+        size = answer.size
+        _skip(answer, start)
+    except BaseException:
+        answer.close()
+        raise
+    return Blob(answer, size)
+
+
+def _skip(answer: Opened, start: int) -> None:
+    """Read what was not asked for: the registry gives blobs from their beginning only."""
+    left = start
+    while left:
+        piece = answer.read(min(left, _SKIPPED))
+        if not piece:
+            raise UntrueError("the blob is smaller than what was already had of it")
+        left -= len(piece)
+
+
+def _whole(answer: Opened, start: int) -> int | None:
+    """Return the size of the whole blob, of which a part comes; raise UntrueError where it is another part."""
+    unit, _, rest = answer.headers.get("content-range", "").partition(" ")
+    span, _, size = rest.partition("/")
+    if unit != "bytes" or span.partition("-")[0] != str(start):
+        raise UntrueError("the registry sent another part of the blob than was asked for")
+    return int(size) if size.isdecimal() else None
+
+
+def _digest(talk: Conversation, text: str) -> str:
+    try:
+        return str(Digest.parse(text))
+    except RegistryError as error:
+        raise UntrueError(f"{urlsplit(talk.site.url).hostname} names content by what is no digest") from error
+
+
+def _type(headers: Mapping[str, str]) -> str:
+    """Return the media type of an answer where it is one of manifests."""
+    found = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return found if found in manifests.KINDS or found in manifests.SCHEMA_1 else ""
+
+
+def _stated(content: bytes) -> str:
+    """Return the media type that a manifest says of itself."""
+    try:
+        found = json.loads(content).get("mediaType", "")
+    except (ValueError, AttributeError, RecursionError):
+        return ""
+    return found if isinstance(found, str) else ""

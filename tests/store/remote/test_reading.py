@@ -1,0 +1,66 @@
+"""What is pulled from another registry that is correct, lies, breaks off, or leads elsewhere."""
+
+import os
+
+import pytest
+
+from chalicelib.oci.manifests import OCI_MANIFEST
+from chalicelib.store.remote import Described, DownError, MissingError, Remote, UntrueError, Verified
+from tests.store.remote.fake import FakeRegistry, answer, digest_of
+
+MANIFEST = b'{"schemaVersion":2}'
+LAYER = os.urandom(700_000)
+
+
+def test_a_manifest_comes_by_tag_and_by_digest(registry: FakeRegistry, remote: Remote) -> None:
+    digest = registry.add_manifest("a/b", MANIFEST, OCI_MANIFEST, "v1")
+
+    assert remote.head_manifest("a/b", "v1") == Described(digest, OCI_MANIFEST, len(MANIFEST))
+    assert remote.get_manifest("a/b", "v1") == (MANIFEST, OCI_MANIFEST, digest)
+    assert remote.get_manifest("a/b", digest).content == MANIFEST
+    assert remote.head_manifest("a/b", "v2") is None
+    with pytest.raises(MissingError, match="MANIFEST_UNKNOWN") as caught:
+        remote.get_manifest("a/b", "v2")
+    assert caught.value.status == 404
+
+
+@pytest.mark.parametrize("reference", ["v1", digest_of(MANIFEST)])
+def test_a_manifest_that_is_not_what_its_digest_says_is_not_taken(
+    registry: FakeRegistry, remote: Remote, reference: str
+) -> None:
+    told = answer(200, b'{"evil":1}', Content_Type=OCI_MANIFEST, Docker_Content_Digest=digest_of(MANIFEST))
+    registry.instead("GET", "/v2/a/b/manifests/", told)
+
+    with pytest.raises(UntrueError, match="not sha256"):
+        remote.get_manifest("a/b", reference)
+
+
+def test_a_blob_is_read_from_any_byte_on(registry: FakeRegistry, remote: Remote) -> None:
+    digest = registry.add_blob("a/b", LAYER)
+
+    assert (remote.blob_size("a/b", digest), remote.blob_size("a/c", digest)) == (len(LAYER), None)
+    with remote.read_blob("a/b", digest, 1000) as blob:
+        assert blob.size == len(LAYER)
+        assert blob.read(1 << 20) == LAYER[1000:]
+        assert blob.read(1 << 20) == b""
+
+
+def test_a_reader_is_told_where_the_bytes_are_others(registry: FakeRegistry, remote: Remote) -> None:
+    digest = registry.add_blob("a/b", LAYER)
+    registry.blobs["a/b", digest] = LAYER[:-1] + b"x"
+
+    with remote.read_blob("a/b", digest) as blob:
+        checked = Verified(blob, digest, len(LAYER))
+        assert checked.read(1000) == LAYER[:1000]
+        with pytest.raises(UntrueError, match="other bytes"):
+            checked.read(1 << 20)
+
+
+def test_a_blob_that_breaks_off_is_no_whole_one(registry: FakeRegistry, remote: Remote) -> None:
+    registry.instead("GET", "/v2/a/b/blobs/", answer(200, b"half", Content_Length="8", Connection="close"))
+
+    with (
+        remote.read_blob("a/b", digest_of(LAYER)) as blob,
+        pytest.raises(DownError, match="early"),
+    ):
+        blob.read(1 << 20)
