@@ -23,6 +23,7 @@ class Kind(StrEnum):
     VERIFY = "VERIFY"
     QUOTA = "QUOTA"
     HISTORY = "HISTORY"
+    SECRETS = "SECRETS"
     ABANDONED_UPLOADS = "ABANDONED_UPLOADS"
     WEBHOOK = "WEBHOOK"
     SLACK = "SLACK"
@@ -126,6 +127,8 @@ _ROWS: Mapping[Kind, Row] = {
     Kind.ABANDONED_UPLOADS: Row(cron="0 0 * * * *"),
     Kind.HISTORY: Row(cron="0 17 4 * * *"),
     Kind.QUOTA: Row(cron="0 41 2 * * *"),
+    # An operator who replaces a key waits for it.
+    Kind.SECRETS: Row(cron="0 7 * * * *"),
     # As often as Harbor tries.
     Kind.SLACK: Row(alone=False, tries=3),
     Kind.WEBHOOK: Row(alone=False, tries=3),

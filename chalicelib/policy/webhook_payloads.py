@@ -31,8 +31,8 @@ CLOUD_TYPES: Mapping[EventType, str] = MappingProxyType({
     EventType.RETAINED:       "harbor.tag_retention.finished",
 })
 # fmt: on
-# A section of a Slack message takes 3 000 characters.
-_LONGEST_SECTION = 2800
+# A section of a Slack message takes 3 000 characters, and a message 50 of them.
+_LONGEST_SECTION, _MOST_NAMED = 2800, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,8 @@ class Happened:
     """An event: who did what to `repository` (its full name, or "") and when, in seconds since 1970.
 
     `reference` is a tag or, where there is none, the digest; `host` is where clients reach the registry, or "".
-    `more` are further members of its data, by Harbor's names.
+    `also` are the digests of further artifacts that it happened to at once; `more` are further members of its data,
+    by Harbor's names.
     """
 
     type: EventType
@@ -50,6 +51,7 @@ class Happened:
     reference: str = ""
     digest: str = ""
     host: str = ""
+    also: tuple[str, ...] = ()
     more: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
 
     def document(self) -> dict[str, Any]:
@@ -59,7 +61,7 @@ class Happened:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Happened":
         """Return the event that `document` made."""
-        return cls(**{**document, "type": EventType(document["type"])})
+        return cls(**{**document, "type": EventType(document["type"]), "also": tuple(document.get("also", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ def data(happened: Happened, where: Where) -> dict[str, Any]:
     """Return the data of an event, which all formats share."""
     told: dict[str, Any] = {}
     if happened.reference:
-        told["resources"] = [_resource(happened)]
+        others = (_resource(happened, digest, digest) for digest in happened.also)
+        told["resources"] = [_resource(happened, happened.reference, happened.digest), *others]
     named = {"name": happened.repository.removeprefix(f"{where.project}/"), "repo_full_name": happened.repository}
     told["repository"] = {
         **({"date_created": where.made} if where.made else {}),
@@ -95,12 +98,12 @@ def data(happened: Happened, where: Where) -> dict[str, Any]:
     return {**told, **happened.more}
 
 
-def _resource(happened: Happened) -> dict[str, Any]:
-    mark = "@" if happened.reference == happened.digest else ":"
+def _resource(happened: Happened, reference: str, digest: str) -> dict[str, Any]:
+    mark = "@" if reference == digest else ":"
     return {
-        "digest": happened.digest,
-        "tag": happened.reference,
-        "resource_url": "/".join(filter(None, (happened.host, f"{happened.repository}{mark}{happened.reference}"))),
+        "digest": digest,
+        "tag": reference,
+        "resource_url": "/".join(filter(None, (happened.host, f"{happened.repository}{mark}{reference}"))),
     }
 
 
@@ -133,11 +136,14 @@ def slack(happened: Happened, where: Where) -> dict[str, Any]:
     """Return the payload as a Slack message."""
     moment = datetime.fromtimestamp(happened.moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
     seen = f"<!date^{happened.moment}^{{date}} at {{time}}|{moment}>"
+    resources = data(happened, where).get("resources", ())
+    left = len(resources) - _MOST_NAMED
     lines = [
         f"*{happened.type}* in the project *{_escaped(where.project)}*",
         f"*When:* {seen}",
         *([f"*Who:* {_escaped(happened.operator)}"] if happened.operator else []),
-        *(f"*What:* `{_escaped(each['resource_url'])}`" for each in data(happened, where).get("resources", ())),
+        *(f"*What:* `{_escaped(each['resource_url'])}`" for each in resources[:_MOST_NAMED]),
+        *([f"and {left} more"] if left > 0 else []),
         *(f"*{_escaped(name)}:* {_escaped(str(value))}" for name, value in happened.more.items()),
     ]
     blocks = [_section(line) for line in lines]

@@ -22,6 +22,8 @@ from chalicelib.store.table import Slice, every
 from tests.api.artifacts import Registry
 from tests.api.asking import Client
 from tests.api.principals import PRIVATE, World, as_user
+from tests.policy import consumers
+from tests.policy.consumers import Image
 from tests.store.index.tables import CountingTable
 from tests.store.receiver import Receiver, receiving, with_status
 
@@ -235,6 +237,25 @@ def test_a_push_is_told_as_harbor_tells_it(hooked: Hooked) -> None:
     assert orjson.loads(execution["extra_attrs"]["payload"])["operator"] == "admin"
 
 
+def test_what_is_told_is_taken_by_its_consumers(hooked: Hooked) -> None:
+    targets = [
+        {"type": "http", "address": f"{hooked.address}&default", "auth_header": "t0ken"},
+        {"type": "http", "address": f"{hooked.address}&cloud", "payload_format": "CloudEvents"},
+        {"type": "slack", "address": f"{hooked.address}&slack"},
+    ]
+    hooked.create(policy(targets=targets))
+    hooked.registry.image("library/team/app", "v1", "one")
+    hooked.work()
+
+    taken = {each.path.rpartition("&")[2]: (each.headers, each.content) for each in hooked.receiver.taken}
+    consumers.flux(*taken["default"], "t0ken")
+    image = Image("registry.test/library/team/app", "v1")
+    assert consumers.argo_cd(*taken["default"], "t0ken") == image
+    assert consumers.kargo(*taken["default"], "t0ken") == [image]
+    assert consumers.cloud_events(*taken["cloud"])["resources"][0]["tag"] == "v1"
+    assert "library/team/app:v1" in str(consumers.slack(*taken["slack"]))
+
+
 def test_what_was_told_is_found_with_its_tasks_logs_and_last_triggers(hooked: Hooked) -> None:
     number = hooked.create(policy(hooked.address, "PUSH_ARTIFACT", "PULL_ARTIFACT"))
     hooked.registry.image("library/app", "v1", "one")
@@ -270,6 +291,35 @@ def test_a_deletion_is_told_and_a_tag_s_is_not(hooked: Hooked) -> None:
 
     assert [each["type"] for each in told] == ["DELETE_ARTIFACT"] * 2
     assert [each["event_data"]["resources"][0]["digest"] for each in told] == [first, second]
+
+
+def test_the_deletion_of_a_repository_is_told_once_with_what_went(hooked: Hooked) -> None:
+    for event in ("DELETE_ARTIFACT", "PUSH_ARTIFACT"):
+        hooked.create(policy(hooked.address, event, name=event, enabled=event == "DELETE_ARTIFACT"))
+    pushed = []
+    for name in ("one", "two", "three"):
+        pushed.append(hooked.registry.image("library/app", "v1", name))
+        hooked.client.clock.advance(timedelta(seconds=1))
+    assert hooked.api("DELETE", "/projects/library/repositories/app").status == 200
+    assert hooked.api("DELETE", "/projects/library/repositories/app").status == 404
+
+    [told] = hooked.told()
+
+    assert (told["type"], told["operator"]) == ("DELETE_ARTIFACT", "admin")
+    assert told["event_data"]["repository"]["repo_full_name"] == "library/app"
+    assert told["event_data"]["resources"] == [
+        {"digest": each, "tag": each, "resource_url": f"registry.test/library/app@{each}"} for each in pushed[::-1]
+    ]
+
+
+def test_of_a_repository_that_was_empty_nothing_is_told(hooked: Hooked) -> None:
+    hooked.create(policy(hooked.address, "DELETE_ARTIFACT"))
+    digest = hooked.registry.image("library/app", "v1", "one")
+    assert hooked.api("DELETE", f"/projects/library/repositories/app/artifacts/{digest}").status == 200
+    hooked.client.clock.advance(timedelta(seconds=1))
+    assert hooked.api("DELETE", "/projects/library/repositories/app").status == 200
+
+    assert len(hooked.told()) == 1
 
 
 def test_a_copy_is_told_as_a_push(hooked: Hooked) -> None:

@@ -1,7 +1,6 @@
 """What is told of events, to the byte where others read it: golden payloads, and what known consumers need of them.
 
-What Flux's notification-controller and Argo CD read is known from their sources' behaviour, not from files of theirs:
-both take `type`, `event_data.repository.repo_full_name` and the resources' `tag`, `digest` and `resource_url`.
+`tests.policy.consumers` reads what is sent as its consumers do.
 """
 
 import json
@@ -15,8 +14,13 @@ from hypothesis import strategies as st
 from chalicelib.policy import webhook_payloads, webhooks
 from chalicelib.policy.webhook_payloads import CLOUD_TYPES, Happened, Telling, Where
 from chalicelib.policy.webhooks import EventType, Format, Notify, Policy, Target
+from tests.policy import consumers
+from tests.policy.consumers import Image
 
-DIGEST = "sha256:" + "a" * 64
+DIGEST, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+DEFAULT = Target(Notify.HTTP, "https://a.example", format=Format.DEFAULT)
+CLOUD = Target(Notify.HTTP, "https://a.example", format=Format.CLOUD_EVENTS)
+SLACK = Target(Notify.SLACK, "https://a.example")
 PUSHED = Happened(EventType.PUSHED, 1772366400, "robot$ci", "library/team/app", "v1", DIGEST, "registry.example.com")
 WHERE = Where(1, "library", public=False, made=1772366000)
 TELLING = Telling("4711", 15)
@@ -89,50 +93,99 @@ def test_what_is_not_known_is_left_out() -> None:
     assert "date_created" not in unknown["repository"]
 
 
-def flux(payload: dict[str, Any]) -> bool:
-    """Read a payload as Flux's Receiver of the type `harbor` does: any JSON will do, the token is in the header."""
-    return isinstance(payload["type"], str)
+TOKEN = "t0ken"
+IMAGE = Image("registry.example.com/library/team/app", "v1")
 
 
-def argo(payload: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Read a payload as Argo CD and its image updater do: pushes alone, the registry from the resource's URL."""
-    if payload["type"] != "PUSH_ARTIFACT":
-        return []
-    repository = payload["event_data"]["repository"]["repo_full_name"]
-    resources = payload["event_data"]["resources"]
-    return [(each["resource_url"].partition("/")[0], repository, each["tag"]) for each in resources]
+def sent(target: Target, happened: Happened, where: Where = WHERE) -> tuple[dict[str, str], bytes]:
+    """Return what a target gets."""
+    kind, payload = webhook_payloads.payload(target, happened, where, TELLING)
+    return {"content-type": kind, "authorization": TOKEN}, json.dumps(payload).encode()
 
 
-def test_flux_and_argo_find_what_they_read() -> None:
-    payload = json.loads(json.dumps(webhook_payloads.default(PUSHED, WHERE)))
+def test_updaters_of_images_find_what_they_read() -> None:
+    headers, content = sent(DEFAULT, PUSHED)
 
-    assert flux(payload)
-    assert argo(payload) == [("registry.example.com", "library/team/app", "v1")]
+    consumers.flux(headers, content, TOKEN)
+    assert consumers.argo_cd(headers, content, TOKEN) == IMAGE
+    assert consumers.kargo(headers, content, TOKEN) == [IMAGE]
+
+
+def test_updaters_of_images_find_what_has_no_tag_and_pass_over_deletions() -> None:
+    headers, content = sent(DEFAULT, replace(PUSHED, reference=DIGEST))
+    assert consumers.argo_cd(headers, content, TOKEN) == Image(IMAGE.name, DIGEST)
+    assert consumers.kargo(headers, content, TOKEN) == [Image(IMAGE.name, DIGEST)]
+
+    headers, content = sent(DEFAULT, replace(PUSHED, type=EventType.DELETED, also=(OTHER,)))
+    assert consumers.argo_cd(headers, content, TOKEN) is None
+    assert consumers.kargo(headers, content, TOKEN) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({"occur_at": "now"}, "occur_at"),
+        ({"event_data": {"repository": {"name": None}}}, "name"),
+        ({"event_data": {"repository": {}, "resources": {}}}, "resources"),
+    ],
+)
+def test_what_a_consumer_could_not_read_would_be_seen(change: dict[str, Any], wrong: str) -> None:
+    headers, content = sent(DEFAULT, PUSHED)
+    with pytest.raises(AssertionError, match=wrong):
+        consumers.argo_cd(headers, json.dumps({**json.loads(content), **change}).encode(), TOKEN)
+    with pytest.raises(AssertionError):
+        consumers.flux({**headers, "authorization": f"Bearer {TOKEN}"}, content, TOKEN)
+    with pytest.raises(AssertionError):
+        consumers.cloud_events(headers, content)
+
+
+def test_what_happened_to_many_at_once_names_each_and_slack_the_first() -> None:
+    digests = tuple(f"sha256:{number:064}" for number in range(99))
+    many = replace(PUSHED, type=EventType.DELETED, reference=DIGEST, also=digests)
+
+    data = consumers.cloud_events(*sent(CLOUD, many))
+    assert [each["digest"] for each in data["resources"]] == [DIGEST, *digests]
+    lines = consumers.slack(*sent(SLACK, many))
+    assert [digests[18] in lines[-2], digests[19] in str(lines), lines[-1]] == [True, False, "and 80 more"]
 
 
 @pytest.mark.parametrize(
     ("target", "kind", "member"),
     [
-        (Target(Notify.HTTP, "https://a.example", format="Default"), "application/json", "event_data"),
-        (Target(Notify.HTTP, "https://a.example", format="CloudEvents"), "application/cloudevents+json", "data"),
-        (Target(Notify.SLACK, "https://a.example"), "application/json", "blocks"),
+        (DEFAULT, "application/json", "event_data"),
+        (CLOUD, "application/cloudevents+json", "data"),
+        (SLACK, "application/json", "blocks"),
     ],
 )
 def test_a_target_s_type_and_format_say_what_is_sent(target: Target, kind: str, member: str) -> None:
-    sent, payload = webhook_payloads.payload(target, PUSHED, WHERE, TELLING)
+    media_type, payload = webhook_payloads.payload(target, PUSHED, WHERE, TELLING)
 
-    assert sent == kind
+    assert media_type == kind
     assert member in payload
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
-@given(st.builds(Happened, st.sampled_from(EventType), st.integers(0, 2**33), texts, texts, texts, texts, texts))
-def test_an_event_survives_a_record_and_is_json_in_every_format(happened: Happened) -> None:
+happenings = st.builds(
+    Happened,
+    st.sampled_from(EventType),
+    st.integers(0, 2**33),
+    texts,
+    texts,
+    texts,
+    texts,
+    texts,
+    st.lists(texts, max_size=3).map(tuple),
+)
+
+
+@given(happenings)
+def test_an_event_survives_a_record_and_is_taken_in_every_format(happened: Happened) -> None:
     assert Happened.of(json.loads(json.dumps(happened.document()))) == happened
-    for target in (Target(notify, "https://a.example", format=each) for notify in Notify for each in Format):
-        assert json.loads(json.dumps(webhook_payloads.payload(target, happened, WHERE, TELLING)[1]))
+    assert consumers.slack(*sent(SLACK, happened))
+    data = consumers.cloud_events(*sent(CLOUD, happened))
+    assert data == json.loads(sent(DEFAULT, happened)[1])["event_data"]
 
 
 headers = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20)

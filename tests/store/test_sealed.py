@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from chalicelib.store.sealed import SealError, seal, unseal
+from chalicelib.store.sealed import SealError, renewed, seal, unseal
 
 OLD, NEW = b"o" * 32, b"n" * 32
 
@@ -25,6 +25,17 @@ def test_it_is_sealed_with_the_first_key_and_opened_with_any() -> None:
     assert unseal([NEW], after) == "two"
     with pytest.raises(SealError, match="set it again"):
         unseal([NEW], before)
+
+
+def test_it_is_renewed_only_where_a_key_before_the_first_sealed_it() -> None:
+    before = seal([OLD], "one")
+
+    after = renewed([NEW, OLD], before)
+
+    assert unseal([NEW], after) == "one"
+    assert renewed([NEW, OLD], after) == after
+    with pytest.raises(SealError, match="set it again"):
+        renewed([NEW], before)
 
 
 @pytest.mark.parametrize("end", ["", "?", "AAAA", "not base64", "AAAAAAA="])

@@ -15,14 +15,18 @@ from chalicelib.changes import fixed, indexing
 from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Repository
 from chalicelib.policy.rbac import Permission
+from chalicelib.policy.webhook_payloads import Happened
+from chalicelib.policy.webhooks import EventType
 from chalicelib.store import layout
+from chalicelib.store.directory import webhooks
 from chalicelib.store.directory.projects import Project
-from chalicelib.store.index import removal, repositories
+from chalicelib.store.index import artifacts, removal, repositories
 from chalicelib.store.index.attempts import in_same
 from chalicelib.store.index.repositories import RepositoryRecord
 
 _LIST = Permission("repository", "list")
 _LONGEST_DESCRIPTION = 64 * 1024
+_MOST_TOLD = 100
 
 
 def named(call: HarborCall) -> Repository:
@@ -112,10 +116,24 @@ def delete_repository(call: HarborCall) -> Response:
     if known is None and index.content.objects.head(layout.catalog(repository)) is None:
         raise not_found(f"repository {repository}")
     fixed.check_may_be_emptied(index.content, call.project, repository)
+    events = _leaving(call, known) if known else []
     removal.remove(index, call.project.id, repository)
     indexing.emptied(call.services, call.project.id, repository)
-    call.log("repository", "delete", repository.name)
+    with indexing.notified(call.services, call.project, events):
+        call.log("repository", "delete", repository.name)
     return done()
+
+
+def _leaving(call: HarborCall, home: RepositoryRecord) -> list[Happened]:
+    """Return what webhooks are told of a repository's artifacts, the newest; where nobody wants to know, nothing."""
+    if not webhooks.wanting(call.project, EventType.DELETED):
+        return []
+    digests = tuple(each.digest for each in artifacts.newest(call.services.index, home, 0, _MOST_TOLD))
+    moment, who = int(call.services.now().timestamp()), call.principal.name
+    return [
+        Happened(EventType.DELETED, moment, who, home.repository.name, first, first, call.request.host, digests[1:])
+        for first in digests[:1]
+    ]
 
 
 _ALL = "/projects/{project_name}/repositories"

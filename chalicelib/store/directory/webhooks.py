@@ -97,6 +97,31 @@ def remove(directory: Directory, stored: Stored) -> None:
     _change(directory, stored.project_id, without)
 
 
+def has_any(project: Project) -> bool:
+    """Tell whether a project may have policies, enabled or not: one that never had any has none."""
+    return _FIELD in project.entry.document
+
+
+def renew(directory: Directory, project_id: int, become: Callable[[str], str]) -> int:
+    """Store the sealed secrets of a project's policies as what they become; return of how many policies they differ.
+
+    Raise RefusedError naming `GONE`.
+    """
+
+    def renewed(known: _Many) -> _Become:
+        after = tuple(_renewed(each, become) for each in known)
+        return after, tuple(_put(new) for new, old in zip(after, known, strict=True) if new != old)
+
+    differing = sum(_renewed(each, become) != each for each in all_of(directory, project_id))
+    if differing:
+        _change(directory, project_id, renewed)
+    return differing
+
+
+def _renewed(stored: Stored, become: Callable[[str], str]) -> Stored:
+    return replace(stored, policy=webhooks.with_secrets(stored.policy, become))
+
+
 def forget(directory: Directory, project_id: int) -> None:
     """Drop the policies of a project that is gone, and their secrets; raise OSError."""
     for some in batches(all_of(directory, project_id), MOST_POLICIES):
