@@ -286,13 +286,13 @@ class MemoryObjects:
         """Return the versions of an object that are still there, the newest first."""
         return self._ask("versions", key, self._bucket.versions, key) or self._keeper.versions(key)
 
-    def read(self, key: str) -> Iterator[bytes]:
-        """Yield an object's bytes in pieces; raise LookupError where there is none."""
+    def read(self, key: str, start: int = 0) -> Iterator[bytes]:
+        """Yield an object's bytes from `start`, which it has, in pieces; raise LookupError where there is none."""
         found = self._ask("read", key, self._bucket.find, key)
         if found is None:
             raise LookupError(key)
-        for start in range(0, len(found.content), _PIECE):
-            yield found.content[start : start + _PIECE]
+        for at in range(start, len(found.content), _PIECE):
+            yield found.content[at : at + _PIECE]
 
     def put(
         self,

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 
 from chalicelib.jobs import table
-from chalicelib.jobs.steps import Done, Job, Outcome, TaskRun
+from chalicelib.jobs.steps import JSON, Done, Failed, Job, Outcome, TaskRun
 from chalicelib.policy.jobs import Kind, Status
 from chalicelib.services import Services
 from chalicelib.store import executions, leases, pauses, schedules
@@ -72,6 +72,8 @@ def _step(services: Services, task: Task, more_time: MoreTime, jobs: Mapping[Kin
         return leases.fail(directory, task, f"{type(error).__name__}: {error}")
     if isinstance(outcome, Done):
         return leases.finish(directory, task, outcome.report)
+    if isinstance(outcome, Failed):
+        return leases.give_up(directory, task, outcome.error, outcome.report)
     if outcome.after > 0:
         return leases.wait(directory, task, outcome.cursor, outcome.report, outcome.after)
     return leases.save(directory, task, outcome.cursor, outcome.report, LEASE_SECONDS if more_time() else 0)
@@ -96,7 +98,14 @@ def _run(directory: Directory, task: Task, more_time: MoreTime) -> TaskRun:
         lambda: time.monotonic() - started < STEP_SECONDS and more_time(),
         _Stopping(partial(leases.current, directory, task)),
         task.fence,
+        lambda cursor: _keep(directory, task, cursor),
     )
+
+
+def _keep(directory: Directory, task: Task, cursor: JSON) -> None:
+    """Save how far a step is, and hold the task on; raise LostError where it is to end."""
+    if leases.save(directory, task, cursor, {}, LEASE_SECONDS).status is not Status.RUNNING:
+        raise LostError
 
 
 class _Stopping:

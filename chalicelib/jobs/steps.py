@@ -1,8 +1,9 @@
 """What a job is: a function that does one step of a task, and what it is given and gives back.
 
 A step may be done twice, and its worker may vanish at any point of it: what it does must be idempotent, and what it
-did counts once its outcome is saved. It goes on while `more_time()` and returns `Again` with a cursor, or `Done`.
-Whatever it raises has it tried again with the same cursor after a pause, and after its kind's `tries` given up.
+did counts once its outcome is saved. It goes on while `more_time()` and returns `Again` with a cursor, `Done`, or
+`Failed`. Whatever it raises has it tried again with the same cursor after a pause, and after its kind's `tries`
+given up.
 """
 
 import logging
@@ -36,14 +37,28 @@ class Again:
     after: int = 0
 
 
-Outcome = Done | Again
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The task cannot be done, and trying again would not help: `error` says why."""
+
+    error: str
+    report: JSON = field(default_factory=dict)
+
+
+Outcome = Done | Again | Failed
+
+
+def _nothing(cursor: JSON) -> None:
+    """Keep nothing: a step that is tried by itself has no task."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskRun:
     """A task as its step sees it; `cursor` is what the last step that was saved gave, {} before the first.
 
-    `fence` grows with each worker that takes the task: whatever a step writes elsewhere may carry it.
+    `fence` grows with each worker that takes the task: whatever a step writes elsewhere may carry it. A step that
+    takes long says by `keep` how far it is: from that cursor on the next worker goes on; it raises `leases.LostError`
+    where the task is another's by now, or was stopped.
     """
 
     task_id: int
@@ -56,6 +71,7 @@ class TaskRun:
     more_time: Callable[[], bool]
     stopping: Callable[[], bool]
     fence: int = 0
+    keep: Callable[[JSON], None] = _nothing
 
     @property
     def dry_run(self) -> bool:

@@ -28,6 +28,8 @@ _LONGEST_NAME, _LONGEST_TEXT, _LONGEST_LABEL = 256, 1024, 255
 _HIGHEST_SPEED = 2**31 - 1
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 IMAGE = "IMAGE"
+# One group of alternatives at most, and nothing else that is special.
+_ALTERNATIVES = re.compile(r"(?P<before>[a-z0-9._/-]+)(?:\{(?P<options>[a-z0-9._/,-]+)\}(?P<after>[a-z0-9._/-]*))?")
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -121,6 +123,21 @@ class Candidate:
 def takes_repository(filters: Iterable[Filter], repository: str) -> bool:
     """Tell whether something in a repository, by its full name, may be copied."""
     return all(_takes(each, repository) for each in filters if each.kind is FilterKind.NAME)
+
+
+def named(filters: Iterable[Filter]) -> tuple[str, ...] | None:
+    """Return the repositories that filters name one by one, as `library/{a,b}`; None where one has to list them."""
+    patterns = (each.values[0] for each in filters if each.kind is FilterKind.NAME)
+    return next(filter(None, map(_plain, patterns)), None)
+
+
+def _plain(pattern: str) -> tuple[str, ...]:
+    """Return the names that a pattern without stars stands for, () where it has any."""
+    match = _ALTERNATIVES.fullmatch(pattern)
+    if match is None:
+        return ()
+    options = match["options"].split(",") if match["options"] is not None else [""]
+    return tuple(f"{match['before']}{option}{match['after'] or ''}" for option in options)
 
 
 def takes_tag(filters: Iterable[Filter], tag: str) -> bool:

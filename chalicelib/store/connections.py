@@ -14,8 +14,9 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -24,7 +25,9 @@ _FIRST_PAUSE = 0.1
 _TIMEOUT = 30
 _IDLE = 64
 _CHUNK = 1 << 20
-_OK, _SERVER_ERROR = 200, 500
+_OK, _PARTIAL, _SERVER_ERROR = 200, 206, 500
+
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 T = TypeVar("T")
 
@@ -51,12 +54,13 @@ class Connections:
         """Return the answer to a request; raise OSError where there was none after all attempts."""
         return self._attempt(method, url, self._whole)
 
-    def stream(self, url: str) -> tuple[int, Iterator[bytes]]:
-        """Return the status of a GET and the body in pieces, which raise OSError where it ends early.
+    def stream(self, url: str, start: int = 0) -> tuple[int, Iterator[bytes]]:
+        """Return the status of a GET and the body from `start` on in pieces, which raise OSError where it ends early.
 
-        Only a body of status 200 is given; any other is read and dropped here.
+        Only a body of status 200, or 206 where a part was asked for, is given; any other is read and dropped here.
         """
-        return self._attempt("GET", url, self._beginning)
+        part = {"Range": f"bytes={start}-"} if start else {}
+        return self._attempt("GET", url, partial(self._beginning, _PARTIAL if start else _OK), part)
 
     def close(self) -> None:
         """Close the idle connections; new ones are made where needed."""
@@ -68,10 +72,12 @@ class Connections:
         self._idle.append(connection)
         return Answer(response.status, _headers(response), content)
 
-    def _beginning(self, connection: HTTPConnection, response: HTTPResponse) -> tuple[int, Iterator[bytes]]:
-        if response.status != _OK:
+    def _beginning(
+        self, wanted: int, connection: HTTPConnection, response: HTTPResponse
+    ) -> tuple[int, Iterator[bytes]]:
+        if response.status != wanted:
             return self._whole(connection, response).status, iter(())
-        return _OK, self._pieces(connection, response)
+        return wanted, self._pieces(connection, response)
 
     def _pieces(self, connection: HTTPConnection, response: HTTPResponse) -> Iterator[bytes]:
         whole = False
@@ -90,11 +96,17 @@ class Connections:
                 response.close()
                 connection.close()
 
-    def _attempt(self, method: str, url: str, take: Callable[[HTTPConnection, HTTPResponse], T]) -> T:
+    def _attempt(
+        self,
+        method: str,
+        url: str,
+        take: Callable[[HTTPConnection, HTTPResponse], T],
+        headers: Mapping[str, str] = _NONE,
+    ) -> T:
         parts = urlsplit(url)
         target = f"{parts.path}?{parts.query}"
         for attempt in range(_ATTEMPTS):
-            connection, response = self._send(method, target)
+            connection, response = self._send(method, target, headers)
             if response is not None and (response.status < _SERVER_ERROR or attempt == _ATTEMPTS - 1):
                 try:
                     return take(connection, response)
@@ -104,12 +116,14 @@ class Connections:
             time.sleep(_FIRST_PAUSE * 2**attempt * random.random())  # noqa: S311 - spreads load, hides nothing
         raise OSError(f"no answer from {self._host}")
 
-    def _send(self, method: str, target: str) -> tuple[HTTPConnection, HTTPResponse | None]:
+    def _send(
+        self, method: str, target: str, headers: Mapping[str, str]
+    ) -> tuple[HTTPConnection, HTTPResponse | None]:
         """Send on idle connections until one is alive, then on a new one; None stands for its failure."""
         while True:
             connection, idle = self._connection()
             try:
-                connection.request(method, target)
+                connection.request(method, target, headers=dict(headers))
                 return connection, connection.getresponse()
             except (OSError, HTTPException):
                 connection.close()

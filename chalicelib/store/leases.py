@@ -90,6 +90,17 @@ def finish(directory: Directory, held: Task, report: JSON) -> Task:
     return _change(directory, held, Event.FINISH, lambda task: _reported(task, task.cursor or {}, report))
 
 
+def give_up(directory: Directory, held: Task, error: str, report: JSON) -> Task:
+    """End a task that cannot be done; raise LostError."""
+    told = error[:_LONGEST_ERROR]
+    return _change(
+        directory,
+        held,
+        Event.GIVE_UP,
+        lambda task: replace(_reported(task, task.cursor or {}, report), failures=task.failures + 1, error=told),
+    )
+
+
 def stopped(directory: Directory, held: Task) -> Task:
     """End a task that somebody stopped; raise LostError."""
     return _change(directory, held, Event.STOP, lambda task: task)

@@ -45,6 +45,7 @@ NO_METADATA: Mapping[str, str] = MappingProxyType({})
 VERSION = "version"
 KEPT = "kept-"
 _READ_SECONDS = 300
+_PARTIAL = 206
 _NO_VERSION = (400, 404, 405)  # It is a deletion, or was never there.
 
 
@@ -113,8 +114,8 @@ class ObjectStore(Protocol):
     def versions(self, key: str) -> tuple[Version, ...]:
         """Return the versions of an object that are still there, the newest first."""
 
-    def read(self, key: str) -> Iterator[bytes]:
-        """Yield an object's bytes in pieces; raise LookupError where there is none."""
+    def read(self, key: str, start: int = 0) -> Iterator[bytes]:
+        """Yield an object's bytes from `start`, which it has, in pieces; raise LookupError where there is none."""
 
     def put(
         self,
@@ -219,11 +220,11 @@ class S3Objects:
         absent = "versionId" in query and answer.status in _NO_VERSION
         return answer if not absent and _found(method, answer.status, answer.content) else None
 
-    def read(self, key: str) -> Iterator[bytes]:
-        """Yield an object's bytes in pieces; raise LookupError where there is none."""
+    def read(self, key: str, start: int = 0) -> Iterator[bytes]:
+        """Yield an object's bytes from `start`, which it has, in pieces; raise LookupError where there is none."""
         try:
-            status, pieces = self._connections.stream(self.presigner.url("GET", key, seconds=_READ_SECONDS))
-            if not _found("GET", status):
+            status, pieces = self._connections.stream(self.presigner.url("GET", key, seconds=_READ_SECONDS), start)
+            if not (start and status == _PARTIAL) and not _found("GET", status):
                 raise LookupError(key)
             yield from pieces
         except OSError as error:

@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib.jobs import engine
 from chalicelib.jobs.engine import LEASE_SECONDS
-from chalicelib.jobs.steps import Again, Done, Outcome, TaskRun
+from chalicelib.jobs.steps import Again, Done, Failed, Outcome, TaskRun
 from chalicelib.jobs.table import JOBS
 from chalicelib.oci.errors import RegistryError
 from chalicelib.policy.jobs import KINDS, MOST_TRIES, Kind, Status, Trigger, pause
@@ -19,6 +19,7 @@ from chalicelib.store.executions import Execution, New
 from chalicelib.store.job_records import GRACE, Task, find_task
 from chalicelib.store.table import RefusedError
 from tests.memory import Clock, MemoryObjects, services_over
+from tests.store.faults import KilledError
 
 KIND = Kind.PURGE_AUDIT_LOG
 VENDOR = -1
@@ -406,3 +407,57 @@ def test_a_task_adds_others_each_once() -> None:
     assert all(task.parameters["dry_run"] for task in tasks)
     with pytest.raises(RefusedError, match="has ended"):
         executions.extend(world.services.directory, execution.id, {"late": {}})
+
+
+def test_what_cannot_be_done_is_not_tried_again_and_says_why() -> None:
+    world = World(lambda _: Failed("there is no such place", {"seen": 3}))
+    execution = world.start()
+    [(task_id, _)] = world.queue.sent
+
+    world.work(task_id)
+
+    task = world.task(execution)
+    assert (task.status, task.error, task.extra_attrs) == (Status.ERROR, "there is no such place", {"seen": 3})
+    assert world.found(execution).status is Status.ERROR
+    assert [each.id for each in executions.dead(world.services.directory)] == [task_id]
+
+
+def test_who_takes_over_a_long_step_goes_on_where_that_one_kept_its_place() -> None:
+    cursors = []
+
+    def step(run: TaskRun) -> Outcome:
+        cursors.append(run.cursor)
+        if run.cursor:
+            return Done()
+        run.keep({"place": 7})
+        raise KilledError("step", "")
+
+    world = World(step)
+    world.start()
+    [(task_id, _)] = world.queue.sent
+    with pytest.raises(KilledError):
+        world.work(task_id)
+
+    world.pass_by(LEASE_SECONDS + 1)
+    world.work(task_id)
+
+    assert cursors == [{}, {"place": 7}]
+
+
+def test_who_keeps_its_place_hears_of_a_stop_and_ends_there() -> None:
+    went_on = []
+
+    def step(run: TaskRun) -> Outcome:
+        executions.stop_task(run.directory, run.task_id)
+        run.keep({"place": 1})
+        went_on.append(run.task_id)
+        return Done()
+
+    world = World(step)
+    execution = world.start()
+    [(task_id, _)] = world.queue.sent
+
+    world.work(task_id)
+
+    assert not went_on
+    assert world.task(execution).status is Status.STOPPED

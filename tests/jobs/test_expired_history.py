@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chalicelib.jobs import expired_history
-from chalicelib.jobs.steps import Again, Done, TaskRun
+from chalicelib.jobs.steps import Again, Done, Outcome, TaskRun
 from chalicelib.policy.jobs import Trigger
 from chalicelib.services import Services
 from chalicelib.store import layout
@@ -41,7 +41,7 @@ class Bucket:
             self.objects.put(key, content)
             self.clock.advance(DAY)
 
-    def run(self, cursor: Mapping[str, Any] | None = None, steps: int = 100, **parameters: object) -> Done | Again:
+    def run(self, cursor: Mapping[str, Any] | None = None, steps: int = 100, **parameters: object) -> Outcome:
         left = iter([True] * steps)
         task = TaskRun(
             task_id=1,

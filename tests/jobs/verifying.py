@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from chalicelib.jobs import verify
-from chalicelib.jobs.steps import Done, TaskRun
+from chalicelib.jobs.steps import Done, Failed, TaskRun
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.policy.jobs import Trigger
@@ -49,6 +49,7 @@ def look(services: Services, *, hurried: bool = True, **parameters: Any) -> Mapp
     cursor: Mapping[str, Any] = {}
     while True:
         outcome = verify.step(services, task_of(services, number, cursor, lambda: not hurried, **parameters))
+        assert not isinstance(outcome, Failed)
         if isinstance(outcome, Done):
             return {**outcome.report, "log": read(services.directory, number)}
         cursor = outcome.cursor

@@ -200,3 +200,22 @@ def test_names_are_matched_as_a_whole(name: str, pattern: str) -> None:
     filters = [Filter(FilterKind.NAME, (pattern,))]
 
     assert replication.takes_repository(filters, name) == bool(re.fullmatch(readings[pattern], name))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("library/nginx", ("library/nginx",)),
+        ("library/{nginx,redis}", ("library/nginx", "library/redis")),
+        ("library/{a,b}-slim", ("library/a-slim", "library/b-slim")),
+        ("library/**", None),
+        ("library/ngin?", None),
+        ("{a,b}/{c,d}", None),
+        ("", None),
+    ],
+)
+def test_who_names_repositories_one_by_one_needs_no_list_of_them(pattern: str, names: tuple[str, ...] | None) -> None:
+    filters = (Filter(FilterKind.TAG, ("v*",)), Filter(FilterKind.NAME, (pattern,)))
+
+    assert replication.named(filters) == names
+    assert all(replication.takes_repository(filters, name) for name in names or ())

@@ -157,6 +157,15 @@ class ObjectStoreContract(Contract):
         assert len(pieces) > 1
         assert b"".join(pieces) == content
 
+    def test_reading_can_begin_anywhere_in_an_object(self, objects: ObjectStore, at: str) -> None:
+        content = b"".join(number.to_bytes(4, "big") for number in range(700_000))
+        objects.put(f"{at}a", content)
+
+        assert b"".join(objects.read(f"{at}a", 1)) == content[1:]
+        assert b"".join(objects.read(f"{at}a", len(content) - 1)) == content[-1:]
+        with pytest.raises(LookupError):
+            list(objects.read(f"{at}b", 1))
+
     def test_reading_can_be_given_up_half_way(self, objects: ObjectStore, at: str) -> None:
         objects.put(f"{at}a", bytes(3 << 20))
         pieces = objects.read(f"{at}a")

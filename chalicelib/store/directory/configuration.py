@@ -13,6 +13,8 @@ from chalicelib.store.directory import Directory
 from chalicelib.store.table import ABSENT, If, Key, Put, RefusedError
 
 SECONDS = 3
+# Is no setting that anybody sees: whether a replication policy was ever to be begun by events (`replication`).
+REPLICATION_EVENTS = "replication_events"
 _KEY = Key("configuration/", "values")
 _ATTEMPTS = 10
 _CHANGED = "the configuration was changed meanwhile: try again"

@@ -4,7 +4,7 @@ Invariants:
 * A name is taken once. Two who change one policy at once: the second is refused.
 * A schedule (`store.schedules`) follows its policy: whoever is interrupted in between sets it by doing it again, and
   a run for a policy that is gone does nothing.
-* While any policy was ever to be begun by events, the settings say so (`EVENTS`): pushes elsewhere cost no read.
+* While any policy was ever to be begun by events, the settings say so: pushes elsewhere cost no read.
 """
 
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ from chalicelib.policy import replication
 from chalicelib.policy.replication import Policy, Trigger
 from chalicelib.store.directory import Directory, configuration
 from chalicelib.store.directory.collection import Collection, Entry
+from chalicelib.store.directory.configuration import REPLICATION_EVENTS
 from chalicelib.store.table import Slice
 
 POLICIES = Collection(
     "replication", "replications", "a replication policy of this name exists already: choose another"
 )
-EVENTS = "replication_events"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def uses(directory: Directory, registry: int) -> bool:
 
 def begun_by_events(directory: Directory) -> tuple[Stored, ...]:
     """Return the policies that a change of content here begins."""
-    if not configuration.recent(directory).get(EVENTS, False):
+    if not configuration.recent(directory).get(REPLICATION_EVENTS, False):
         return ()
     return tuple(stored for stored in every(directory) if _is_begun_by_events(stored.policy))
 
@@ -95,8 +95,8 @@ def update(directory: Directory, stored: Stored, policy: Policy) -> None:
 
 def _announce(directory: Directory, policy: Policy) -> None:
     # Before the policy: an event that nobody wants costs a read, one that is missed costs a copy.
-    if _is_begun_by_events(policy) and not configuration.read(directory).get(EVENTS, False):
-        configuration.change(directory, {EVENTS: True})
+    if _is_begun_by_events(policy) and not configuration.read(directory).get(REPLICATION_EVENTS, False):
+        configuration.change(directory, {REPLICATION_EVENTS: True})
 
 
 def delete(directory: Directory, stored: Stored) -> None:

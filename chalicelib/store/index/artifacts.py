@@ -182,10 +182,12 @@ def oldest(index: Index, home: RepositoryRecord, skip: int, limit: int) -> tuple
 
 
 def scan(
-    index: Index, home: RepositoryRecord, wanted: Callable[[str], bool] = lambda _digest: True
+    index: Index, home: RepositoryRecord, wanted: Callable[[str], bool] = lambda _digest: True, after: str = ""
 ) -> Iterator[Artifact]:
-    """Yield what is listed, newest first, of the digests that are `wanted`; reads it in pages."""
-    after = ""
+    """Yield what is listed, newest first, of the digests that are `wanted`; reads it in pages.
+
+    It begins after the artifact whose `order_key` sorts by `after`, where that is not "".
+    """
     while True:
         asked = Slice(after=after, limit=_SCANNED, backwards=True)
         page = index.table.query(home.partition("order"), asked)

@@ -237,6 +237,12 @@ def manifests_holding(index: Index, project_id: int, repository: Repository, dig
     return tuple(who for who in holders if who != UPLOAD and not who.startswith(RESERVED))
 
 
+def repositories_holding(index: Index, project_id: int, digest: str) -> tuple[str, ...]:
+    """Return the names of repositories of a project that hold a digest, some of them where they are very many."""
+    found = index.table.query(partition(project_id, shard(digest)), Slice(f"{digest}/")).entries
+    return tuple(dict.fromkeys(parsed_holder(record.key.sort)[1] for record in found))
+
+
 def settled(index: Index, project_id: int, digest: str) -> bool:
     """Tell whether somebody holds a digest for good, so that holding it too adds nothing."""
     holders = every(index.table, partition(project_id, shard(digest)), f"{digest}/")
