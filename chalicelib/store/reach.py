@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Timer
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urldefrag, urljoin, urlsplit
 
 from chalicelib.policy import addresses
 
@@ -54,6 +54,16 @@ def origin(url: str) -> Origin:
     if parts.scheme not in _PORTS or not host:
         raise ReachError("an address looks like https://registry.example.com")
     return Origin(parts.scheme, host, _PORTS[parts.scheme] if port is None else port)
+
+
+def joined(url: str, reference: str) -> str:
+    """Return where a reference leads from a URL; raise ReachError where it leads to no address."""
+    try:
+        location: str = urldefrag(urljoin(url, reference)).url
+    except ValueError as error:
+        raise ReachError("it leads to what is no address") from error
+    origin(location)
+    return location
 
 
 def resolve(host: str, port: int) -> Iterable[str]:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from chalicelib.store.reach import Resolve, resolve
-from chalicelib.store.remote import listing, reading, writing
+from chalicelib.store.remote import listing, makes, reading, writing
 from chalicelib.store.remote.conversation import Asking, Conversation
 from chalicelib.store.remote.errors import (
     DeniedError,
@@ -53,7 +53,8 @@ __all__ = [
 def connect(site: Site, allowed: Iterable[str] = (), look_up: Resolve = resolve) -> "Remote":
     """Return a conversation with a registry, which `with` ends; `allowed` may be reached though not public.
 
-    Raise RemoteError where the site's address or certificate is none. Nothing is sent before something is asked.
+    Raise RemoteError where the site's address or certificate is none. Nothing is sent before something is asked,
+    except that ECR is asked for a password.
     """
     return Remote(Conversation(site, allowed, look_up))
 
@@ -86,7 +87,7 @@ class Remote:
 
     def ping(self) -> None:
         """Return where there is a registry that takes our credential."""
-        self._talk.tell(Asking(Request("GET", self._talk.url("")), "is no registry that takes us"))
+        self._talk.tell(Asking(Request("GET", f"{self._talk.site.url}/v2/"), "is no registry that takes us"))
 
     def head_manifest(self, repository: str, reference: str) -> Described | None:
         """Return what a reference names, or None."""
@@ -107,6 +108,10 @@ class Remote:
     def read_blob(self, repository: str, digest: str, start: int = 0) -> Blob:
         """Return a blob's bytes from `start` on, to be closed by `with`; nothing is checked (see `Verified`)."""
         return reading.read_blob(self._talk, repository, digest, start)
+
+    def prepare(self, repository: str, *, public: bool = False) -> None:
+        """Make the project or repository that must exist before a push, where the make of the registry wants one."""
+        makes.prepare(self._talk, repository, public=public)
 
     def mount(self, repository: str, digest: str, source: str) -> bool:
         """Tell whether a repository now has a blob that another one of the registry has."""
@@ -144,19 +149,19 @@ class Remote:
 
     def delete_manifest(self, repository: str, digest: str) -> None:
         """Delete a manifest and its tags; raise MissingError."""
-        writing.delete(self._talk, repository, digest)
+        makes.delete_manifest(self._talk, repository, digest)
 
     def delete_tag(self, repository: str, tag: str) -> None:
         """Delete a tag and leave its manifest; raise MissingError."""
-        writing.delete(self._talk, repository, tag)
+        makes.delete_tag(self._talk, repository, tag)
 
     def tags(self, repository: str) -> Iterator[str]:
         """Yield the tags of a repository; raise MissingError where there is none."""
         return listing.tags(self._talk, repository)
 
-    def repositories(self) -> Iterator[str]:
-        """Yield the repositories that we may see."""
-        return listing.repositories(self._talk)
+    def repositories(self, namespace: str = "") -> Iterator[str]:
+        """Yield the repositories that we may see, of one project or namespace where that is said."""
+        return makes.repositories(self._talk, namespace)
 
     def referrers(self, repository: str, digest: str) -> list[Mapping[str, Any]]:
         """Return the descriptors of what refers to a manifest."""

@@ -10,11 +10,12 @@ Invariants:
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
-from urllib.parse import quote, urldefrag, urljoin
+from urllib.parse import quote
 
 from chalicelib.policy import adapters
 from chalicelib.store import reach
 from chalicelib.store.reach import Origin, Resolve
+from chalicelib.store.remote import logins
 from chalicelib.store.remote.errors import MissingError, RemoteError, refusal
 from chalicelib.store.remote.sites import Site
 from chalicelib.store.remote.tokens import Authority
@@ -45,9 +46,11 @@ class Asking:
     request: Request
     what: str
     access: Access = field(default_factory=Access)
-    wanted: Collection[int] = field(default=(200,))
+    wanted: Collection[int] = (200,)
     # Answers that lead elsewhere are returned instead of followed.
     stay: bool = False
+    # What is sent as Authorization, instead of what the registry asks for; "" is nothing.
+    authorization: str | None = None
 
 
 class Conversation:
@@ -55,7 +58,11 @@ class Conversation:
 
     def __init__(self, site: Site, allowed: Iterable[str], look_up: Resolve) -> None:
         self.adapter = adapters.find(site.kind)
-        self.site = replace(site, url=self.adapter.registry(site.url))
+        # As it was given, for clouds' APIs; and as the registry is spoken to.
+        self.given = site
+        exchanged = logins.exchanged(site, self.adapter.login)
+        place = self.adapter.place(exchanged.url)
+        self.site, self.api = replace(exchanged, url=place.registry), place.api
         self.wire = Wire(allowed, look_up)
         try:
             self.place: Origin = reach.origin(self.site.url)
@@ -67,7 +74,7 @@ class Conversation:
     def url(self, *parts: str) -> str:
         """Return the URL of something below `/v2/`; raise MissingError where no registry can have it."""
         path = "/".join(parts)
-        if path and any(each in ("", ".", "..") for each in path.removesuffix("/").split("/")):
+        if any(each in ("", ".", "..") for each in path.split("/")):
             raise MissingError("no registry has such a name")
         return f"{self.site.url}/v2/{quote(path, safe='/:')}"
 
@@ -88,7 +95,7 @@ class Conversation:
     def _followed(self, asking: Asking) -> Opened:
         request = asking.request
         for _ in range(_MOST_HOPS):
-            answer = self._authorized(request, asking.access)
+            answer = self._authorized(request, asking)
             if answer.status not in MOVED or asking.stay:
                 return answer
             may = request.method in _READING or answer.status in _MOVED_FOR_ALL
@@ -100,20 +107,27 @@ class Conversation:
 
     def led(self, url: str, answer: Opened) -> str:
         """Return where an answer leads; raise RemoteError where that cannot be gone to."""
-        location = urldefrag(urljoin(url, answer.headers.get("location", ""))).url
-        try:
-            there = reach.origin(location)
-        except reach.ReachError as error:
-            raise RemoteError(f"{self.place} leads to what is no address") from error
-        if reach.origin(url).secure and not (there.secure or self.site.skip_cert_verify):
+        location = self.joined(url, answer.headers.get("location", ""))
+        if reach.origin(url).secure and not (reach.origin(location).secure or self.site.skip_cert_verify):
             raise RemoteError(f"{self.place} leads from https to http, which is not followed")
         return location
+
+    def joined(self, url: str, reference: str) -> str:
+        """Return where a reference leads from a URL; raise RemoteError where it leads to no address."""
+        try:
+            return reach.joined(url, reference)
+        except reach.ReachError as error:
+            raise RemoteError(f"{self.place} leads to what is no address") from error
 
     def own(self, url: str) -> bool:
         """Tell whether a URL is of the registry itself."""
         return reach.origin(url) == self.place
 
-    def _authorized(self, request: Request, access: Access) -> Opened:
+    def _authorized(self, request: Request, asking: Asking) -> Opened:
+        access = asking.access
+        if asking.authorization is not None:
+            stays = reach.origin(request.url) == reach.origin(asking.request.url)
+            return self.wire.send(_with(request, asking.authorization if stays else ""))
         if not self.own(request.url):
             return self.wire.send(request)
         answer = self.wire.send(self._signed(request, access))
@@ -126,5 +140,10 @@ class Conversation:
         return self.wire.send(self._signed(request, access))
 
     def _signed(self, request: Request, access: Access) -> Request:
-        header = self.authority.header(access.scopes)
-        return replace(request, headers={**request.headers, "Authorization": header}) if header else request
+        return _with(request, self.authority.header(access.scopes))
+
+
+def _with(request: Request, authorization: str) -> Request:
+    if not authorization:
+        return request
+    return replace(request, headers={**request.headers, "Authorization": authorization})

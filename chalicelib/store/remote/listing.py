@@ -11,12 +11,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urljoin
 
 from chalicelib.oci import manifests
 from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Repository, Tag
-from chalicelib.policy.adapters import Listing
 from chalicelib.store.remote import reading
 from chalicelib.store.remote.conversation import Access, Asking, Conversation
 from chalicelib.store.remote.errors import DeniedError, LimitedError, MissingError, RemoteError, UntrueError
@@ -36,10 +34,8 @@ def tags(talk: Conversation, repository: str) -> Iterator[str]:
         yield from (each for each in _texts(document.get("tags")) if _is(Tag, each))
 
 
-def repositories(talk: Conversation) -> Iterator[str]:
+def catalog(talk: Conversation) -> Iterator[str]:
     """Yield the repositories that we may see; raise RemoteError where the registry does not tell."""
-    if talk.adapter.listing is not Listing.CATALOG:
-        raise RemoteError(f"{talk.place} does not list its repositories: give their names")
     url = f"{talk.url('_catalog')}?n={_PAGE}"
     for document in _pages(talk, url, Access(("registry:catalog:*",)), "does not list its repositories"):
         yield from (each for each in _texts(document.get("repositories")) if _is(Repository, each))
@@ -102,7 +98,7 @@ def _following(talk: Conversation, url: str, link: str) -> str | None:
     """Return the URL of the next page, which is of the same host."""
     for match in _LINK.finditer(link):
         if "next" in match[2].replace('"', " ").replace("=", " ").split():
-            found: str = urljoin(url, match[1])
+            found = talk.joined(url, match[1])
             if not talk.own(found):
                 raise UntrueError(f"{talk.place} leads to another host for its next page")
             return found

@@ -14,10 +14,12 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
-from chalicelib.store.remote.errors import DeniedError, DownError, refusal
+from chalicelib.store import reach
+from chalicelib.store.remote.errors import DeniedError, DownError, RemoteError, refusal
 from chalicelib.store.remote.sites import Site, TokenKind
 from chalicelib.store.remote.wire import Request, Wire
 
@@ -43,6 +45,19 @@ class Challenge(NamedTuple):
 class _Token(NamedTuple):
     header: str
     until: float
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of a site's token service."""
+
+    asked: Challenge | None = None
+    tokens: dict[tuple[str, ...], _Token] = field(default_factory=dict)
+
+
+# Of the sites that this process spoke to last: the next conversation need not ask again.
+_KNOWN: dict[Site, _Known] = {}
+_MOST_SITES = 64
 
 
 def challenges(header: str) -> Iterator[Challenge]:
@@ -73,8 +88,9 @@ class Authority:
 
     def __init__(self, site: Site, wire: Wire, now: Callable[[], float] = time.monotonic) -> None:
         self._site, self._wire, self._now = site, wire, now
-        self._asked: Challenge | None = None
-        self._tokens: dict[tuple[str, ...], _Token] = {}
+        if len(_KNOWN) >= _MOST_SITES:
+            _KNOWN.clear()
+        self._known = _KNOWN.setdefault(site, _Known())
 
     @property
     def basic(self) -> str:
@@ -86,13 +102,19 @@ class Authority:
         """Return the Authorization of a request of these scopes, as far as one was asked for; RemoteError."""
         if self._site.token_kind == TokenKind.SECRET:
             return f"Bearer {self._site.access_secret}"
-        if self._asked is None:
+        known = self._known
+        if known.asked is None:
             return ""
-        if self._asked.scheme == "basic":
+        if known.asked.scheme == "basic":
             return self.basic
-        token = self._tokens.get(scopes)
+        token = known.tokens.get(scopes)
         if token is None or token.until <= self._now():
-            token = self._tokens[scopes] = self._fetch(self._asked, scopes)
+            try:
+                token = self._remember(scopes, self._fetch(known.asked, scopes))
+            except RemoteError:
+                # The registry may want something else by now: it is asked again.
+                known.asked = None
+                return ""
         return token.header
 
     def learn(self, header: str, scopes: tuple[str, ...]) -> bool:
@@ -101,15 +123,20 @@ class Authority:
             return False
         found = {each.scheme: each for each in reversed(list(challenges(header)))}
         asked = found.get("bearer") or found.get("basic")
-        if asked is None or (asked.scheme == "basic" and (not self.basic or asked == self._asked)):
+        if asked is None or (asked.scheme == "basic" and (not self.basic or asked == self._known.asked)):
             return False
-        if len(self._tokens) >= _MOST_TOKENS:
-            self._tokens.clear()
-        self._asked = asked
+        self._known.asked = asked
         if asked.scheme == "bearer":
             wanted = tuple(asked.parameters.get("scope", "").split()) or scopes
-            self._tokens[scopes] = self._fetch(asked, wanted)
+            self._remember(scopes, self._fetch(asked, wanted))
         return True
+
+    def _remember(self, scopes: tuple[str, ...], token: _Token) -> _Token:
+        tokens = self._known.tokens
+        if len(tokens) >= _MOST_TOKENS:
+            tokens.clear()
+        tokens[scopes] = token
+        return token
 
     def _fetch(self, asked: Challenge, scopes: tuple[str, ...]) -> _Token:
         realm = self._realm(asked)
@@ -121,9 +148,11 @@ class Authority:
         return _Token(f"Bearer {token}", self._now() + _seconds(document.get("expires_in")) - _MARGIN)
 
     def _realm(self, asked: Challenge) -> str:
-        realm = urljoin(self._site.url, asked.parameters.get("realm", ""))
-        scheme = urlsplit(realm).scheme
-        if scheme != "https" and not (scheme == "http" and urlsplit(self._site.url).scheme == "http"):
+        try:
+            realm = reach.joined(self._site.url, asked.parameters.get("realm", ""))
+        except reach.ReachError as error:
+            raise DownError("the registry names no token service, and wants a token") from error
+        if reach.origin(self._site.url).secure and not reach.origin(realm).secure:
             raise DeniedError("the registry's token service is not on https: no credential is sent there")
         return realm
 

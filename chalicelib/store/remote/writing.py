@@ -8,12 +8,16 @@ Invariants:
 Specification: OCI Distribution 1.1, "Pushing" (end-4 to end-7, end-11, end-13), "Content Management" (end-9).
 """
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from urllib.parse import quote, urlencode, urlsplit
 
-from chalicelib.oci.digests import Digest
+from chalicelib.oci import manifests
+from chalicelib.oci.digests import CANONICAL, HEX_LENGTH, Digest
+from chalicelib.oci.errors import RegistryError
+from chalicelib.store.remote import listing
 from chalicelib.store.remote.conversation import Access, Asking, Conversation
 from chalicelib.store.remote.errors import (
     DeniedError,
@@ -23,6 +27,7 @@ from chalicelib.store.remote.errors import (
     RemoteError,
     UntrueError,
 )
+from chalicelib.store.remote.reading import Fetched
 from chalicelib.store.remote.wire import Opened, Request, Streamed
 
 _DONE = (200, 201, 202, 204)
@@ -36,7 +41,7 @@ def mount(talk: Conversation, repository: str, digest: str, source: str) -> bool
     """Tell whether a repository now has a blob of another one; raise RemoteError where nobody said."""
     query = urlencode({"mount": digest, "from": source})
     access = Access.to(repository, "pull,push", f"repository:{source}:pull")
-    request = Request("POST", f"{talk.url(repository, 'blobs', 'uploads', '')}?{query}", content=b"")
+    request = Request("POST", f"{talk.url(repository, 'blobs', 'uploads')}/?{query}", content=b"")
     try:
         answer = talk.tell(Asking(request, "does not mount a blob", access, (_CREATED, _ACCEPTED)))
     except (DeniedError, MissingError):
@@ -48,7 +53,7 @@ def mount(talk: Conversation, repository: str, digest: str, source: str) -> bool
 
 def begin(talk: Conversation, repository: str) -> tuple[str, int]:
     """Return where a new upload goes, and the fewest bytes that the registry wants in a chunk; raise RemoteError."""
-    request = Request("POST", talk.url(repository, "blobs", "uploads", ""), content=b"")
+    request = Request("POST", f"{talk.url(repository, 'blobs', 'uploads')}/", content=b"")
     answer = talk.tell(Asking(request, "takes no upload", Access.to(repository, "pull,push"), (_ACCEPTED,)))
     least = answer.headers.get("oci-chunk-min-length", "")
     return _next(talk, request.url, answer), int(least[:12]) if least.isdecimal() else 0
@@ -89,9 +94,13 @@ def finish(talk: Conversation, location: str, digest: str) -> None:
 
 
 def put_blob(talk: Conversation, location: str, digest: str, size: int, pieces: Iterable[bytes]) -> None:
-    """Send a blob in one request as it comes; raise RemoteError, and what the pieces raise."""
-    request = Request("PUT", _finishing(location, digest), {"Content-Type": _BYTES}, Streamed(pieces, size))
-    _check(talk, talk.tell(Asking(request, "took no blob", _access(location), _DONE)), digest)
+    """Send a blob in one request as it comes; raise RemoteError, and what the pieces raise.
+
+    That is a PATCH and an empty PUT, as docker has always sent it: there are registries that know no other way.
+    """
+    request = Request("PATCH", location, {"Content-Type": _BYTES}, Streamed(pieces, size))
+    answer = talk.tell(Asking(request, "took no blob", _access(location), _DONE))
+    finish(talk, _next(talk, location, answer), digest)
 
 
 def cancel(talk: Conversation, location: str) -> None:
@@ -100,28 +109,36 @@ def cancel(talk: Conversation, location: str) -> None:
         talk.tell(Asking(Request("DELETE", location), "cancels no upload", _access(location), _DONE))
 
 
-def put_manifest(
-    talk: Conversation, repository: str, reference: str, media_type: str, content: bytes
-) -> Mapping[str, str]:
-    """Write a manifest and return the answer's headers; raise RemoteError."""
+def put_manifest(talk: Conversation, repository: str, reference: str, media_type: str, content: bytes) -> None:
+    """Write a manifest, and list it where clients look for what refers to its subject; raise RemoteError."""
     url = talk.url(repository, "manifests", reference)
     request = Request("PUT", url, {"Content-Type": media_type}, content)
     answer = talk.tell(
         Asking(request, f"took no manifest of {repository}", Access.to(repository, "pull,push"), _DONE)
     )
-    digest = answer.headers.get("docker-content-digest", "")
-    _check(
-        talk, answer, str(Digest.of(content, digest.partition(":")[0] if digest.startswith("sha512:") else "sha256"))
-    )
-    return answer.headers
+    algorithm = answer.headers.get("docker-content-digest", "").partition(":")[0]
+    digest = Digest.of(content, algorithm if algorithm in HEX_LENGTH else CANONICAL)
+    _check(talk, answer, str(digest))
+    if "oci-subject" not in answer.headers:
+        _list_under_subject(talk, repository, Fetched(content, media_type, str(digest)))
 
 
-def delete(talk: Conversation, repository: str, reference: str) -> None:
-    """Delete a manifest by its digest, or by a tag where the registry can; raise RemoteError."""
-    request = Request("DELETE", talk.url(repository, "manifests", reference))
-    # Docker's registry grants "delete" alone; Harbor and others want it beside "pull".
-    access = Access.to(repository, "pull,push,delete")
-    talk.tell(Asking(request, f"deletes nothing of {repository}", access, _DONE))
+def _list_under_subject(talk: Conversation, repository: str, written: Fetched) -> None:
+    """Add a manifest to the list under the fallback tag, which clients keep where a registry has no such list."""
+    try:
+        manifest = manifests.parse(written.content, written.media_type)
+    except RegistryError:
+        return
+    if manifest.subject is None:
+        return
+    subject = str(manifest.subject.digest)
+    listed = listing.tagged_referrers(talk, repository, subject)
+    if any(each["digest"] == written.digest for each in listed):
+        return
+    entries = [*listed, manifest.referrer(Digest.parse(written.digest))]
+    index = {"schemaVersion": 2, "mediaType": manifests.OCI_INDEX, "manifests": entries}
+    content = json.dumps(index, separators=(",", ":")).encode()
+    put_manifest(talk, repository, listing.fallback_tag(subject), manifests.OCI_INDEX, content)
 
 
 def _check(talk: Conversation, answer: Opened, digest: str) -> None:

@@ -43,6 +43,10 @@ class Asked:
     def query(self) -> dict[str, list[str]]:
         return parse_qs(urlsplit(self.target).query)
 
+    @property
+    def form(self) -> dict[str, list[str]]:
+        return parse_qs(self.content.decode())
+
 
 @dataclass
 class _Instead:
@@ -63,6 +67,8 @@ class FakeRegistry:
     referrers_api: bool = True
     chunk_min: str = ""
     lifetime: int = 300
+    # Bodies are left where they are.
+    unread: bool = False
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
     manifests: dict[tuple[str, str], tuple[str, bytes]] = field(default_factory=dict)
     tags: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -147,6 +153,9 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def _content(self) -> bytes:
+        if self.registry.unread:
+            self.close_connection = True
+            return b""
         if self.headers.get("transfer-encoding", "") != "chunked":
             return self.rfile.read(int(self.headers.get("content-length", "0")))
         found = b""
@@ -193,7 +202,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _token(self) -> None:
         given = self.asking.headers.get("authorization")
-        form = parse_qs(self.asking.content.decode())
+        form = self.asking.form
         known = given in (None, basic(ACCESS_KEY, ACCESS_SECRET))
         if form:
             known = form.get("password") == [ACCESS_SECRET] or form.get("refresh_token") == [ACCESS_SECRET]
@@ -201,7 +210,8 @@ class Handler(BaseHTTPRequestHandler):
             self.give(401, b"{}")
             return
         token = f"token-{len(self.registry.tokens)}"
-        self.registry.tokens[token] = set(self.asking.query.get("scope", form.get("scope", [])))
+        scopes = self.asking.query.get("scope", form.get("scope", []))
+        self.registry.tokens[token] = {scope for each in scopes for scope in each.split()}
         self.give(200, json.dumps({"token": token, "expires_in": self.registry.lifetime}).encode())
 
     def manifest(self, name: str, reference: str) -> None:
@@ -335,14 +345,20 @@ def basic(name: str, secret: str) -> str:
     return f"Basic {base64.b64encode(f'{name}:{secret}'.encode()).decode()}"
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that went away, as some tests want."""
+
+
 @contextmanager
 def faking(context: ssl.SSLContext | None = None, auth: str = "") -> Iterator[FakeRegistry]:
     """Run a registry; `context` makes it one on https."""
     registry = FakeRegistry(auth=auth, scheme="https" if context else "http")
     handler = type("Bound", (Handler,), {"registry": registry})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    server.block_on_close = False
+    server = _Server(("127.0.0.1", 0), handler)
     if context:
         server.socket = context.wrap_socket(server.socket, server_side=True)
     registry.port = server.server_address[1]
