@@ -13,6 +13,8 @@ robots/<project id>    <name>                a robot account, with the hash of i
 retentions/            <project id>          a project's retention policy                    retention
 webhooks/<project id>  <id>                  a webhook policy, with sealed secrets           webhooks
 webhook/<id>           self                  {project}: where a webhook policy is            webhooks
+registries/            <name>                another registry, with a sealed secret          registries
+health/registries      <id>                  {status}: whether it answered last              registries
 labels/<project id>    <name>                a label                                         labels
 <kind>/<id>            self                  {partition, sort}: where a numeric id leads     collection
 count/<partition>      count                 counter `entries`: how many a partition has     collection

@@ -29,7 +29,7 @@ from chalicelib.store.remote.errors import (
 )
 from chalicelib.store.remote.reading import Blob, Described, Fetched, Verified
 from chalicelib.store.remote.sites import Site, TokenKind
-from chalicelib.store.remote.wire import Request
+from chalicelib.store.remote.wire import READ_SECONDS, Request
 
 __all__ = [
     "Blob",
@@ -50,13 +50,17 @@ __all__ = [
 ]
 
 
-def connect(site: Site, allowed: Iterable[str] = (), look_up: Resolve = resolve) -> "Remote":
+def connect(
+    site: Site, allowed: Iterable[str] = (), look_up: Resolve = resolve, seconds: float = READ_SECONDS
+) -> "Remote":
     """Return a conversation with a registry, which `with` ends; `allowed` may be reached though not public.
+
+    An answer's beginning, and a piece of it, may take so many `seconds`.
 
     Raise RemoteError where the site's address or certificate is none. Nothing is sent before something is asked,
     except that ECR is asked for a password.
     """
-    return Remote(Conversation(site, allowed, look_up))
+    return Remote(Conversation(site, allowed, look_up, seconds))
 
 
 class Remote:
@@ -86,8 +90,12 @@ class Remote:
         return self._talk.adapter.chunks
 
     def ping(self) -> None:
-        """Return where there is a registry that takes our credential."""
-        self._talk.tell(Asking(Request("GET", f"{self._talk.site.url}/v2/"), "is no registry that takes us"))
+        """Return where there is a registry that takes our credential, or wants one and we have none."""
+        try:
+            self._talk.tell(Asking(Request("GET", f"{self._talk.site.url}/v2/"), "is no registry that takes us"))
+        except DeniedError:
+            if self._talk.authority.basic:
+                raise
 
     def head_manifest(self, repository: str, reference: str) -> Described | None:
         """Return what a reference names, or None."""

@@ -56,14 +56,14 @@ class Asking:
 class Conversation:
     """What all requests to one registry share; not for several threads."""
 
-    def __init__(self, site: Site, allowed: Iterable[str], look_up: Resolve) -> None:
+    def __init__(self, site: Site, allowed: Iterable[str], look_up: Resolve, seconds: float) -> None:
         self.adapter = adapters.find(site.kind)
         # As it was given, for clouds' APIs; and as the registry is spoken to.
         self.given = site
         exchanged = logins.exchanged(site, self.adapter.login)
         place = self.adapter.place(exchanged.url)
         self.site, self.api = replace(exchanged, url=place.registry), place.api
-        self.wire = Wire(allowed, look_up)
+        self.wire = Wire(allowed, look_up, seconds)
         try:
             self.place: Origin = reach.origin(self.site.url)
             self.wire.believe(self.place, skip_cert_verify=site.skip_cert_verify, ca_certificate=site.ca_certificate)

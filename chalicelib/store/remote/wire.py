@@ -174,11 +174,12 @@ class Wire:
         except reach.ReachError as error:
             raise DownError(str(error)) from error
         with _as_down(place):
-            raw = reach.dial(found, place.port, CONNECT_SECONDS)
+            seconds = min(CONNECT_SECONDS, self.seconds)
+            raw = reach.dial(found, place.port, seconds)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             twin = raw.dup()
             try:
-                with reach.ending(twin, CONNECT_SECONDS):
+                with reach.ending(twin, seconds):
                     own = self._trust(place).wrap_socket(raw, server_hostname=place.host) if place.secure else raw
                 own.settimeout(self.seconds)
             except BaseException:
