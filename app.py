@@ -99,6 +99,14 @@ def do_jobs(event: SQSEvent) -> None:
         engine.work(services(), int(message.body), lambda: _has_time(event))
 
 
+@app.on_sqs_message(queue="roadstead-arrivals", batch_size=10, maximum_concurrency=10)
+def take_arrivals(event: SQSEvent) -> None:
+    """Bring into the index what arrived in the bucket from another region."""
+    from chalicelib.jobs import arrived  # noqa: PLC0415 - as above
+
+    arrived.take(services(), event.to_dict())
+
+
 @app.schedule(Rate(1, unit=Rate.MINUTES))
 def wake_jobs(event: Any) -> None:
     """Begin what is scheduled, have what is due looked at, and send what waits of the audit log."""

@@ -31,6 +31,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType({
     "ROADSTEAD_PEER_REGION":        "the AWS region of that bucket",
     "ROADSTEAD_PEER_URL":           "where clients reach the registry in the other region",
     "ROADSTEAD_PEER_S3_ENDPOINT":   "an S3 service other than AWS, of that bucket",
+    "ROADSTEAD_ARRIVALS":           "true, where the table is this region's alone and follows the bucket",
     "AWS_REGION":                   "region of bucket and table",
     "AWS_ENDPOINT_URL_S3":          "an S3 service other than AWS",
     "AWS_ENDPOINT_URL_DYNAMODB":    "a DynamoDB service other than AWS",
@@ -51,6 +52,7 @@ _METRICS, _OPEN = "ROADSTEAD_METRICS", "open"
 _HISTORY_DAYS, _MOST_DAYS = "ROADSTEAD_HISTORY_DAYS", 3650
 _GRACE, _MOST_SECONDS = "ROADSTEAD_GC_GRACE_SECONDS", 30 * 24 * 60 * 60
 _REGION_NAME, _REGION_ROLE = "ROADSTEAD_REGION_NAME", "ROADSTEAD_REGION_ROLE"
+_ARRIVALS = "ROADSTEAD_ARRIVALS"
 _PRIMARY, _REPLICA = "primary", "replica"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
@@ -98,6 +100,8 @@ class Settings:
     # What the region is as long as its bucket says nothing about it.
     begins_as_replica: bool = False
     peer: PeerSettings = field(default_factory=PeerSettings)
+    # The table is this region's alone, and what arrives in the bucket is brought into it (docs/decisions/023).
+    takes_arrivals: bool = False
     # Names of SSM's parameters that are not read yet, by the variables whose values they have.
     parameters: Mapping[str, str] = field(default_factory=dict)
 
@@ -134,6 +138,7 @@ class Settings:
             region_name=_name_of(get(_REGION_NAME, "")),
             begins_as_replica=_is_replica(get(_REGION_ROLE, ""), get(_REGION_NAME, "")),
             peer=_peer_of(environment),
+            takes_arrivals=_is_true(_ARRIVALS, get(_ARRIVALS, "")),
             parameters={name: value.removeprefix(_PARAMETER) for name, value in stored.items()},
         )
 
@@ -192,6 +197,12 @@ def _is_replica(variable: str, name: str) -> bool:
     if variable == _REPLICA and not name:
         raise ValueError(f"{_REGION_ROLE} is {_REPLICA}: set {_REGION_NAME} as well, to a name of this region")
     return variable == _REPLICA
+
+
+def _is_true(name: str, variable: str) -> bool:
+    if variable not in ("", "true", "false"):
+        raise ValueError(f"{name} must be true or false, or not set")
+    return variable == "true"
 
 
 def _peer_of(environment: Mapping[str, str]) -> PeerSettings:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from chalicelib.store.figures import Figures
+    from chalicelib.store.sqs import SqsQueue
     from chalicelib.store.table import Table
 
 _POOL = 32
@@ -74,7 +75,7 @@ def build(settings: Settings) -> Services:
     objects = S3Objects(settings.bucket, settings.region, settings.s3_endpoint, fixed, inner)
     table = cast("Table", _Later(lambda: _table(settings, fixed)))
     services = assemble(settings, objects, locator(settings, credentials), table)
-    return replace(services, directory=replace(services.directory, queue=_queue(settings, fixed)))
+    return replace(services, directory=replace(services.directory, queue=_queue(settings)))
 
 
 def complete(settings: Settings) -> Settings:
@@ -142,12 +143,15 @@ def _table(settings: Settings, fixed: Credentials | None) -> "Table":
     return DynamoTable(settings.table, settings.region, settings.dynamodb_endpoint, fixed)
 
 
-def _queue(settings: Settings, fixed: Credentials | None) -> Queue:
-    if not settings.queue:
-        return MemoryQueue()
+def _queue(settings: Settings) -> Queue:
+    return messages(settings, settings.queue) if settings.queue else MemoryQueue()
+
+
+def messages(settings: Settings, name: str) -> "SqsQueue":
+    """Return the SQS queue of this name."""
     from chalicelib.store.sqs import SqsQueue  # noqa: PLC0415 - as above
 
-    return SqsQueue(settings.queue, settings.region, settings.sqs_endpoint, fixed)
+    return SqsQueue(name, settings.region, settings.sqs_endpoint, _fixed_credentials(settings))
 
 
 def locator(settings: Settings, credentials: Callable[[], Credentials]) -> Locate:

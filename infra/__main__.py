@@ -14,7 +14,7 @@ from infra import secrets as secret
 from infra import stack as stacks
 from infra.aws import FAILURES, client
 from infra.gateway import CHALICE_STAGE
-from infra.package import CODE, JOBS_QUEUE, only, package
+from infra.package import ARRIVALS_QUEUE, CODE, JOBS_QUEUE, only, package
 from infra.stack import Stack, StackError
 
 
@@ -42,7 +42,7 @@ def stack_command(
     """Make or change the stack NAME."""
     given = _given(parameters)
     if storage_only or replica_only:
-        own = {"JobsQueueName": JOBS_QUEUE}
+        own = {"JobsQueueName": JOBS_QUEUE} | ({} if replica_only else {"ArrivalsQueueName": ARRIVALS_QUEUE})
         _deploy(Stack(name, only("replica" if replica_only else "storage"), own | given))
         return
     if not code_bucket:

@@ -35,6 +35,8 @@ APART = ("replica",)
 CODE = "deployment.zip"
 # What app.py and `.chalice/` call the queue of jobs.
 JOBS_QUEUE = "roadstead-jobs"
+# And the queue of what arrives from another region.
+ARRIVALS_QUEUE = "roadstead-arrivals"
 # The parameters by which the API's own answers differ.
 _SENDING = ("DomainName", "Front")
 NO_VALUES: Mapping[str, str] = MappingProxyType({})
@@ -63,18 +65,27 @@ _NAMES: tuple[tuple[str, Callable[[re.Match[str]], object]], ...] = (
     (r"arn:aws:ssm:\*:\*:parameter/roadstead/(.*)",
      lambda found: {"Fn::Sub": "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${SecretsPath}/"
                                + found[1]}),
-    (rf"arn:aws:sqs:\*:\*:{JOBS_QUEUE}",
-     lambda _: {"Fn::GetAtt": ["JobsQueue", "Arn"]}),
+    (r"arn:aws:sqs:\*:\*:(roadstead-[a-z]+)",
+     lambda found: {"Fn::GetAtt": [_QUEUES[found[1]], "Arn"]}),
     (r"ssm:/roadstead/(.*)",
      lambda found: {"Fn::Sub": "ssm:${SecretsPath}/" + found[1]}),
 )
 # fmt: on
+# By what app.py calls a queue.
+_QUEUES: Mapping[str, str] = {JOBS_QUEUE: "JobsQueue", ARRIVALS_QUEUE: "ArrivalsQueue"}
+# By what Chalice calls a function, and all that belongs to it.
+_ONLY_WHERE: Mapping[str, str] = {"TakeArrivals": "HasArrivals"}
 _OWN_LOGS = re.compile(r"arn:aws:logs:.*:log-group:/aws/lambda/roadstead-\*:\*")
 _CODE_FILE = re.compile(r"@(cloudfront/[a-z-]+\.js)")
 _BY_VARIABLE: Mapping[str, Json] = {
     "ROADSTEAD_BUCKET": {"Ref": "Bucket"},
     "ROADSTEAD_TABLE": {"Ref": "Table"},
     "ROADSTEAD_QUEUE": {"Fn::GetAtt": ["JobsQueue", "QueueName"]},
+}
+# What the stack's parameters set of the functions' settings.
+_BY_PARAMETER: Mapping[str, str] = {
+    "ROADSTEAD_HISTORY_DAYS": "HistoryDays",
+    "ROADSTEAD_ARRIVALS": "Arrivals",
 }
 
 
@@ -156,7 +167,14 @@ def _of_chalice(resources: Json, parts: Mapping[str, Json]) -> Json:
             made[name] = _named(resource, _log_group(name.removesuffix("Role")))
         else:
             made[name] = resource
-    return made
+    return {name: _conditional(name, resource) for name, resource in made.items()}
+
+
+def _conditional(name: str, resource: Json) -> Json:
+    """Return a resource that is there only where its function is of use."""
+    found = (condition for function, condition in _ONLY_WHERE.items() if name.startswith(function))
+    condition = next(found, "")
+    return {**resource, "Condition": condition} if condition else resource
 
 
 def _log_group(function: str) -> str:
@@ -204,16 +222,21 @@ def _function(name: str, sam: Json) -> Json:
 
 
 def _feeding(name: str, source: Json) -> Json:
-    """Return what feeds a function from the queue of jobs."""
+    """Return what feeds a function from its queue."""
     kept = ("BatchSize", "MaximumBatchingWindowInSeconds", "ScalingConfig")
     properties = {key: source[key] for key in kept if key in source}
-    queue = {"EventSourceArn": {"Fn::GetAtt": ["JobsQueue", "Arn"]}, "FunctionName": {"Ref": name}}
+    queue = {"EventSourceArn": {"Fn::GetAtt": [_QUEUES[_queue_of(source)], "Arn"]}, "FunctionName": {"Ref": name}}
     return {f"{name}Feed": {"Type": "AWS::Lambda::EventSourceMapping", "Properties": {**queue, **properties}}}
+
+
+def _queue_of(source: Json) -> str:
+    """Return what app.py calls the queue of a source of events."""
+    return str(source["Queue"]["Fn::Sub"]).rpartition(":")[2]
 
 
 def _environment(variables: Mapping[str, str]) -> Json:
     own = {name: _BY_VARIABLE.get(name) or _named(value, "") for name, value in variables.items()}
-    own["ROADSTEAD_HISTORY_DAYS"] = {"Ref": "HistoryDays"}
+    own |= {name: {"Ref": parameter} for name, parameter in _BY_PARAMETER.items()}
     return {**own, "ROADSTEAD_PUBLIC_URL": {"Fn::If": ["HasDomain", {"Fn::Sub": "https://${DomainName}"}, ""]}}
 
 

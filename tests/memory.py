@@ -109,6 +109,8 @@ class _Bucket:
         self._keys: list[str] = []  # Sorted: the order of code points is the order of their bytes in UTF-8.
         self._multiparts: dict[str, _Parts] = {}
         self._ids = count(1)
+        # Every change in its order: the key, and the version that it made or "" where none is kept.
+        self.journal: list[tuple[str, str]] = []
 
     @cached_property
     def table(self) -> SqliteTable:
@@ -124,12 +126,30 @@ class _Bucket:
         if key not in self._objects:
             insort(self._keys, key)
         self._objects[key] = self._remember(key, _Stored(content, head, self.now()))
+        self.journal.append((key, self._objects[key].head.version))
         return head.etag
 
     def remove(self, key: str) -> None:
         if self._objects.pop(key, None) is not None:
             del self._keys[bisect_left(self._keys, key)]
-        self._remember(key, _Stored(b"", Head(0, "", "", NO_METADATA), self.now(), deleted=True))
+        gone = self._remember(key, _Stored(b"", Head(0, "", "", NO_METADATA), self.now(), deleted=True))
+        self.journal.append((key, gone.head.version))
+
+    def change(self, key: str, version: str) -> _Stored | None:
+        """Return what a change of the journal made; None where nothing of it is left."""
+        versions = self._versions.get(key, ())
+        return next((each for each in versions if each.head.version == version), None) or self._objects.get(key)
+
+    def take_copy(self, key: str, made: _Stored) -> None:
+        """Become what another bucket is at a key, with its version and times, as S3's replication does."""
+        copied = replace(made, head=made.head._replace(replica=True))
+        self._versions.setdefault(key, []).append(copied)
+        if made.deleted and self._objects.pop(key, None) is not None:
+            del self._keys[bisect_left(self._keys, key)]
+        if not made.deleted:
+            if key not in self._objects:
+                insort(self._keys, key)
+            self._objects[key] = copied
 
     def _remember(self, key: str, stored: _Stored) -> _Stored:
         # What blobs and uploads were goes after a day: here it goes at once, for it is large.
@@ -236,6 +256,17 @@ class MemoryObjects:
         """Return the keys of all objects below `prefix`, without a request."""
         with self._bucket.lock:
             return self._bucket.keys(prefix)
+
+    @property
+    def journal(self) -> Sequence[tuple[str, str]]:
+        """Return every change in its order: its key, and the version that it made or ""."""
+        return tuple(self._bucket.journal)
+
+    def copy_to(self, other: "MemoryObjects", key: str, version: str) -> None:
+        """Copy a change of the journal into another bucket, as S3's replication does."""
+        made = self._bucket.change(key, version)
+        if made:
+            other._bucket.take_copy(key, made)  # noqa: SLF001 - one class
 
     def damage(self, key: str, content: bytes) -> None:
         """Change an object's bytes behind everybody's back."""

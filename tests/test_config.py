@@ -31,6 +31,7 @@ def test_a_replica_knows_its_name_and_the_other_region() -> None:
         ({"ROADSTEAD_REGION_NAME": "a" * 41}, "ROADSTEAD_REGION_NAME"),
         ({"ROADSTEAD_REGION_NAME": "paris", "ROADSTEAD_REGION_ROLE": "master"}, "ROADSTEAD_REGION_ROLE"),
         ({"ROADSTEAD_REGION_ROLE": "replica"}, "ROADSTEAD_REGION_NAME"),
+        ({"ROADSTEAD_ARRIVALS": "yes"}, "ROADSTEAD_ARRIVALS"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_the_variable_to_mend(variables: dict[str, str], named: str) -> None:

@@ -105,19 +105,22 @@ class New:
     tasks: Sequence[JSON] = ({},)
 
 
-def begin(directory: Directory, new: New) -> int:
-    """Begin an execution and return its id.
+def begin(directory: Directory, new: New, *besides: Change) -> int:
+    """Begin an execution, make changes `besides` in the same transaction, and return its id.
 
     Raise RegistryError: 409 where one runs already of a kind that is alone, 501 for a kind that is not built.
+    Raise RefusedError where one of the other changes was refused.
     """
     check_built(new.kind)
     for _ in range(_ATTEMPTS):
         begun, changes = beginning(directory, new)
         try:
-            directory.table.commit(*changes)
+            directory.table.commit(*changes, *besides)
         except RefusedError as error:
             if RUNS_ALREADY in error.names:
                 raise RegistryError(ErrorCode.DENIED, RUNS_ALREADY, status=409) from error
+            if any(each.name in error.names for each in besides):
+                raise
         else:
             wake(directory, begun)
             return begun[0].execution_id

@@ -39,6 +39,7 @@ REGION = "region/"
 HEARTBEATS = "heartbeats/"
 NEEDS = COLLECTOR + "needs/"
 _TAGS = "_tags/"
+_MANIFESTS = "_manifests/"
 
 
 def data(upload_id: str) -> str:
@@ -144,7 +145,7 @@ def manifest(repository: Repository, digest: Digest) -> str:
 
 def manifests(repository: Repository) -> str:
     """Return the prefix of a repository's manifests."""
-    return f"{_root(repository)}_manifests/"
+    return _root(repository) + _MANIFESTS
 
 
 def manifest_digest(repository: Repository, key: str) -> str:
@@ -165,6 +166,16 @@ def tag(repository: Repository, name: Tag) -> str:
 def is_tag(key: str) -> bool:
     """Tell whether a key is that of a tag."""
     return f"/{_TAGS}" in key and not key.startswith(HISTORY)
+
+
+def tag_name(key: str) -> str:
+    """Return the tag, as a text, whose key it is."""
+    return key.partition(f"/{_TAGS}")[2]
+
+
+def is_manifest(key: str) -> bool:
+    """Tell whether a key is that of a manifest."""
+    return key.startswith(REPOSITORIES) and f"/{_MANIFESTS}" in key
 
 
 def kept(key: str) -> str:

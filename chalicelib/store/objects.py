@@ -58,13 +58,14 @@ class MultipartGoneError(Exception):
 
 
 class Head(NamedTuple):
-    """What a store knows of an object besides its bytes; `version` is "" where none is kept."""
+    """What a store knows of an object besides its bytes; `version` is "" where none is kept, S3 made a `replica`."""
 
     size: int
     etag: str
     content_type: str
     metadata: Mapping[str, str]
     version: str = ""
+    replica: bool = False
 
 
 class Object(NamedTuple):
@@ -156,10 +157,7 @@ class ObjectStore(Protocol):
 
 @dataclass(frozen=True)
 class S3Objects:
-    """An S3 bucket.
-
-    `endpoint` is "" for AWS itself; `fixed` is None where boto3's own chain finds credentials.
-    """
+    """An S3 bucket; `endpoint` is "" for AWS itself, `fixed` None where boto3's own chain finds credentials."""
 
     bucket: str
     region: str
@@ -359,6 +357,7 @@ def _head(headers: Mapping[str, str]) -> Head:
         content_type=headers.get("content-type", OCTETS),
         metadata=metadata,
         version=given if is_given(given) else kept,
+        replica=headers.get("x-amz-replication-status") == "REPLICA",
     )
 
 

@@ -28,11 +28,15 @@ class SqsQueue:
 
     def send(self, task_id: int, delay: int = 0) -> None:
         """Have a worker look at a task, after up to `LONGEST_DELAY` seconds; raise OSError."""
+        self.post(str(task_id), delay)
+
+    def post(self, message: str, delay: int = 0) -> None:
+        """Send any message, to be read after up to `LONGEST_DELAY` seconds; raise OSError."""
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - loaded with boto3, not before
 
         seconds = max(0, min(delay, LONGEST_DELAY))
         try:
-            self._sqs.send_message(QueueUrl=self._url, MessageBody=str(task_id), DelaySeconds=seconds)
+            self._sqs.send_message(QueueUrl=self._url, MessageBody=message, DelaySeconds=seconds)
         except (BotoCoreError, ClientError) as error:
             raise OSError(f"the queue {self._name} takes no message: {error}") from error
 

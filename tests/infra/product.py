@@ -456,6 +456,28 @@ def behind_the_index(registry: Registry, services: Services) -> None:
     content.objects.delete(layout.catalog(Repository("library/unlisted")))
 
 
+def arrivals(registry: Registry, services: Services) -> Iterator[str]:
+    """Change the bucket as copies from another region do, without a word to the index; yield the keys of that."""
+    content, home = services.content, Repository("library/arrived")
+    for name in ("both", "gone", "lost"):
+        registry.index(home.name, name, registry.image(home.name, f"{name}-1", name))
+    came = registry.document(home.name, b"{}", "came")
+    parsed = oci_manifests.parse(orjson.dumps(came), came["mediaType"])
+    manifests.put(content, home, parsed, Digest.of(parsed.content), [Tag("came"), Tag("both")])
+    gone = manifests.get(content, home, Tag("gone")).digest
+    manifests.delete(content, home, gone)
+    content.objects.delete(layout.tag(home, Tag("lost")))
+    for tag in ("came", "both", "gone", "lost"):
+        yield layout.tag(home, Tag(tag))
+    for digest in (gone, Digest.of(parsed.content)):
+        yield layout.manifest(home, digest)
+    # Its layer has not come: it is looked at later.
+    late = Digest.parse(registry.image(home.name, "late", "late"))
+    layer = oci_manifests.parse(manifests.get(content, home, late).content, "").blobs[-1].digest
+    content.objects.delete(layout.link(home, layer))
+    yield layout.tag(home, Tag("late"))
+
+
 def _lose(content: Content, repository: Repository) -> None:
     content.objects.delete(layout.catalog(repository))
     page = content.objects.list(f"{layout.REPOSITORIES}{repository}/")

@@ -33,6 +33,7 @@ from chalicelib.api.http import Response
 from chalicelib.services import Services
 from chalicelib.store.dynamodb import dynamo_client, make_table
 from chalicelib.store.signing import Credentials
+from infra.package import ARRIVALS_QUEUE
 from tests.api.asking import Client, basic
 from tests.engines import Engine, moto, s3_client
 from tests.engines.engine import client
@@ -54,6 +55,7 @@ class Recorder:
         self._upstream = upstream
         self._calls: set[Call] = set()
         self._refused = ""
+        self._copied: Mapping[str, str] = {}
 
     def take(self) -> frozenset[Call]:
         """Return the calls since the last time."""
@@ -68,6 +70,15 @@ class Recorder:
             yield
         finally:
             self._refused = ""
+
+    @contextmanager
+    def copying(self) -> Iterator[None]:
+        """Say of every object that S3 copied it from another bucket, as it does of replicas."""
+        self._copied = {"x-amz-replication-status": "REPLICA"}
+        try:
+            yield
+        finally:
+            self._copied = {}
 
     async def serve(self, ready: Future[asyncio.Event]) -> None:
         """Accept connections until the event that `ready` gets."""
@@ -95,7 +106,8 @@ class Recorder:
         async with session.request(request.method, url, headers=headers, data=data, allow_redirects=False) as found:
             content = await found.read()
         self._calls.update(calls_of(request.method, request.raw_path, request.headers, body, found.status))
-        return web.Response(status=found.status, headers=_end_to_end(found.headers), body=content)
+        given = [*_end_to_end(found.headers), *self._copied.items()]
+        return web.Response(status=found.status, headers=given, body=content)
 
 
 def _end_to_end(headers: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -213,7 +225,8 @@ def world() -> Iterator[World]:
         )
         _make_parameters(engine)
         sqs = client(engine, "sqs")
-        sqs.create_queue(QueueName=CONFIG["environment_variables"]["ROADSTEAD_QUEUE"])
+        for name in (CONFIG["environment_variables"]["ROADSTEAD_QUEUE"], ARRIVALS_QUEUE):
+            sqs.create_queue(QueueName=name)
         sqs.close()
         yield World(engine, recorder)
 

@@ -25,6 +25,7 @@ FUNCTIONS = {
     "RepairIndex": "repair_index",
     "DoJobs": "do_jobs",
     "WakeJobs": "wake_jobs",
+    "TakeArrivals": "take_arrivals",
     "CountPulls": "count_pulls",
 }
 # The metrics that AWS documents, with the dimensions under which it reports them.
@@ -165,6 +166,8 @@ STUBS: Mapping[str, Any] = {
     "CountPullsRole": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": ASSUMED}},
     "APIHandlerLogs": {"Type": "AWS::Logs::LogGroup", "Properties": {"RetentionInDays": 30}},
     **{name: {"Type": "AWS::SQS::Queue"} for name in ("DeadLetters", "JobsQueue", "JobsDeadLetters")},
+    "TakeArrivals": {**FUNCTION, "Condition": "HasArrivals"},
+    "ArrivalsDeadLetters": {"Type": "AWS::SQS::Queue", "Condition": "HasArrivals"},
     "Bucket": {"Type": "AWS::S3::Bucket"},
     "Table": {
         "Type": "AWS::DynamoDB::Table",
@@ -187,7 +190,8 @@ STUBS: Mapping[str, Any] = {
         "Properties": {"TargetType": "ip", "Protocol": "HTTP", "Port": 5000, "VpcId": "vpc-0123456789abcdef0"},
     },
 }
-CONDITIONS: Mapping[str, Any] = {"HasRelay": {"Fn::Equals": [{"Ref": "AWS::Region"}, "eu-west-1"]}}
+_HERE = {"Fn::Equals": [{"Ref": "AWS::Region"}, "eu-west-1"]}
+CONDITIONS: Mapping[str, Any] = {"HasRelay": _HERE, "HasArrivals": _HERE}
 
 
 def test_cfn_lint_has_nothing_to_say(tmp_path: Path) -> None:

@@ -12,9 +12,20 @@ from typing import Any
 import pytest
 import yaml
 
+from chalicelib.store import layout
 from chalicelib.store.sqs import WORKERS
 from infra.gateway import RESPONSES, STAGES
-from infra.package import FRAGMENTS, GATEWAY_LINE, JOBS_QUEUE, ROOT, for_values, fragments, merged, only
+from infra.package import (
+    ARRIVALS_QUEUE,
+    FRAGMENTS,
+    GATEWAY_LINE,
+    JOBS_QUEUE,
+    ROOT,
+    for_values,
+    fragments,
+    merged,
+    only,
+)
 
 Json = dict[str, Any]
 ENCRYPTED = {
@@ -98,7 +109,7 @@ def test_two_fragments_that_define_the_same_thing_are_refused(sam: Json) -> None
 
 def test_no_name_of_a_bucket_table_or_secret_is_left(template: Json) -> None:
     arns = r"arn:aws:(s3|dynamodb|ssm|sqs).*roadstead"
-    named = re.compile(rf"^roadstead(-jobs)?$|{arns}|ssm:/roadstead|/aws/lambda/roadstead")
+    named = re.compile(rf"^roadstead(-jobs|-arrivals)?$|{arns}|ssm:/roadstead|/aws/lambda/roadstead")
 
     others = {name: each for name, each in template["Resources"].items() if name != "RestAPI"}
 
@@ -304,24 +315,47 @@ def test_the_stages_serve_the_deployment_of_these_values(template: Json) -> None
     assert all(made[each]["Type"] == "AWS::ApiGateway::Deployment" for each in stages)
 
 
-def test_the_queue_of_jobs_feeds_their_function_and_nothing_else(template: Json) -> None:
-    [(name, feed)] = of_type(template, "AWS::Lambda::EventSourceMapping").items()
-    queue = {"Fn::GetAtt": ["JobsQueue", "Arn"]}
+def test_each_queue_feeds_its_function_and_nothing_else(template: Json) -> None:
+    feeds = of_type(template, "AWS::Lambda::EventSourceMapping")
+    jobs, arrivals = feeds.pop("DoJobsFeed")["Properties"], feeds.pop("TakeArrivalsFeed")["Properties"]
 
-    assert name == "DoJobsFeed"
-    assert feed["Properties"]["EventSourceArn"] == queue
-    assert feed["Properties"]["BatchSize"] == 1
-    assert feed["Properties"]["ScalingConfig"] == {"MaximumConcurrency": WORKERS}
-
-
-def test_a_message_is_hidden_for_as_long_as_its_function_may_run(template: Json) -> None:
-    visible = template["Resources"]["JobsQueue"]["Properties"]["VisibilityTimeout"]
-
-    assert visible > template["Resources"]["DoJobs"]["Properties"]["Timeout"]
+    assert not feeds
+    assert (jobs["EventSourceArn"], jobs["BatchSize"]) == ({"Fn::GetAtt": ["JobsQueue", "Arn"]}, 1)
+    assert (arrivals["EventSourceArn"], arrivals["BatchSize"]) == ({"Fn::GetAtt": ["ArrivalsQueue", "Arn"]}, 10)
+    assert jobs["ScalingConfig"] == arrivals["ScalingConfig"] == {"MaximumConcurrency": WORKERS}
 
 
-def test_app_and_configuration_call_the_queue_of_jobs_by_one_name() -> None:
+@pytest.mark.parametrize(("queue", "function", "times"), [("Jobs", "DoJobs", 1), ("Arrivals", "TakeArrivals", 6)])
+def test_a_message_is_hidden_for_as_long_as_its_function_may_run(
+    template: Json, queue: str, function: str, times: int
+) -> None:
+    visible = template["Resources"][f"{queue}Queue"]["Properties"]["VisibilityTimeout"]
+
+    assert visible >= times * template["Resources"][function]["Properties"]["Timeout"]
+
+
+def test_app_and_configuration_call_the_queues_by_one_name() -> None:
     config = json.loads((ROOT / ".chalice/config.json").read_text())["stages"]["prod"]
 
     assert config["environment_variables"]["ROADSTEAD_QUEUE"] == JOBS_QUEUE
-    assert f'on_sqs_message(queue="{JOBS_QUEUE}"' in (ROOT / "app.py").read_text()
+    for name in (JOBS_QUEUE, ARRIVALS_QUEUE):
+        assert f'on_sqs_message(queue="{name}"' in (ROOT / "app.py").read_text()
+
+
+def test_where_nothing_arrives_nothing_waits_for_it_and_costs(template: Json) -> None:
+    ours = {name: each.get("Condition") for name, each in template["Resources"].items() if "Arrivals" in name}
+
+    assert {"TakeArrivals", "TakeArrivalsRole", "TakeArrivalsFeed", "TakeArrivalsLogs"} <= set(ours)
+    assert {condition for name, condition in ours.items() if not name.startswith("Arrivals")} == {"HasArrivals"}
+    assert {condition for name, condition in ours.items() if name.startswith("Arrivals")} == {"HasArrivalsQueue"}
+    assert template["Parameters"]["Arrivals"]["Default"] == "false"
+
+
+def test_the_bucket_tells_the_queue_of_what_is_made_and_removed_below_the_repositories(template: Json) -> None:
+    condition, told, other = template["Resources"]["Bucket"]["Properties"]["NotificationConfiguration"]["Fn::If"]
+    prefixes = [rule for each in told["QueueConfigurations"] for rule in each["Filter"]["S3Key"]["Rules"]]
+
+    assert (condition, other) == ("HasArrivals", {"Ref": "AWS::NoValue"})
+    assert [each["Event"] for each in told["QueueConfigurations"]] == ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]
+    assert prefixes == [{"Name": "prefix", "Value": layout.REPOSITORIES}] * 2
+    assert '{"Ref": "ArrivalsPolicy"}' in json.dumps(template["Resources"]["Bucket"])

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import ModuleType
 from typing import Any
+from urllib.parse import quote_plus
 
 import orjson
 import pytest
@@ -35,6 +36,7 @@ from chalicelib.store import executions
 from chalicelib.store.directory import audit
 from chalicelib.store.garbage.seen import Seen
 from chalicelib.store.inspection import Found, Inspection, unused
+from infra.package import ARRIVALS_QUEUE
 from tests.api.artifacts import Registry
 from tests.infra import product
 from tests.infra.aws_calls import (
@@ -55,7 +57,7 @@ from tests.infra.recorded import CONFIG, ROOT, Gateway, World, world
 from tests.jobs.test_forward_audit import Collector
 
 # By the names that the functions have in the configuration of Chalice.
-FUNCTIONS = ("api_handler", "authorizer", "count_pulls", "do_jobs", "repair_index", "wake_jobs")
+FUNCTIONS = ("api_handler", "authorizer", "count_pulls", "do_jobs", "repair_index", "take_arrivals", "wake_jobs")
 Policy = dict[str, Any]
 _EVENT = {"version": "0", "detail": {}, "time": "", "source": "", "id": "", "region": "", "detail-type": "",
           "account": "", "resources": []}  # fmt: skip
@@ -88,6 +90,7 @@ def run() -> Run:
             "do_jobs": _do_jobs(aws),
             "wake_jobs": _wake_jobs(aws),
             "repair_index": _repair_index(aws),
+            "take_arrivals": _take_arrivals(aws),
             "count_pulls": _count_pulls(aws),
         }
         return Run({"api_handler": calls, **others}, answered)
@@ -207,6 +210,35 @@ def _repair_index(aws: World) -> frozenset[Call]:
     mended = {f"library/{name}": number for name, number in (("grown", 3), ("shrunk", 0), ("unlisted", 2))}
     assert {name: found.get(name) for name in (*mended, "library/lost")} == {**mended, "library/lost": None}
     return taken
+
+
+def _take_arrivals(aws: World) -> frozenset[Call]:
+    with aws.function("api_handler") as app:
+        registry, client = _clients(app)
+        telling = {**product.TELLING, "name": "arrivals", "event_types": ["PUSH_ARTIFACT", "DELETE_ARTIFACT"]}
+        assert registry.api("POST", "/projects/library/webhook/policies", telling).status == 201
+        records = []
+        for key in product.arrivals(registry, client.live):
+            version = next(each.id for each in client.live.content.objects.versions(key) if each.latest)
+            told = {
+                "eventName": "ObjectCreated:Put",
+                "s3": {"object": {"key": quote_plus(key), "versionId": version}},
+            }
+            records.append(
+                {"body": orjson.dumps({"Records": [told]}).decode(), "eventSourceARN": f"arn:{ARRIVALS_QUEUE}"}
+            )
+    aws.recorder.take()
+    with aws.function("take_arrivals") as app, aws.recorder.copying():
+        app.take_arrivals({"Records": records}, _Context(120_000))
+        taken = aws.recorder.take()
+    with aws.function("api_handler") as app:
+        shown = orjson.loads(
+            Gateway(app).ask("GET", "/api/v2.0/projects/library/repositories/arrived/artifacts").body
+        )
+        tags = {tag["name"]: each["digest"] for each in shown for tag in each.get("tags") or ()}
+    assert tags["came"] == tags["both"]
+    assert not {"gone", "lost"} & set(tags)
+    return taken | {Call(name, ARRIVALS_QUEUE) for name in FED}
 
 
 def _count_pulls(aws: World) -> frozenset[Call]:

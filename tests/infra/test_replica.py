@@ -46,9 +46,13 @@ def test_the_replica_is_a_clean_stack_of_its_own(tmp_path: Path) -> None:
 
 
 def test_the_bucket_there_can_take_the_place_of_the_first_one() -> None:
-    first = {name: each for name, each in STORAGE["Resources"].items() if name != "Table"}
+    own = ("Table", "ArrivalsQueue", "ArrivalsDeadLetters", "ArrivalsPolicy")
+    first = {name: each for name, each in STORAGE["Resources"].items() if name not in own}
+    bucket = {**first["Bucket"], "Properties": {**first["Bucket"]["Properties"]}}
+    # It has a table that follows the first one: nothing has to be read out of the bucket's events.
+    del bucket["Properties"]["Tags"], bucket["Properties"]["NotificationConfiguration"]
 
-    assert REPLICA["Resources"] == first
+    assert REPLICA["Resources"] == {**first, "Bucket": bucket}
     assert first["Bucket"]["Properties"]["VersioningConfiguration"] == {"Status": "Enabled"}
     assert (first["Bucket"]["DeletionPolicy"], first["Bucket"]["UpdateReplacePolicy"]) == ("Retain", "Retain")
     assert REPLICA["Parameters"]["HistoryDays"] == STORAGE["Parameters"]["HistoryDays"]
@@ -116,6 +120,17 @@ def test_the_role_reads_here_and_writes_there_what_the_rules_name_and_nothing_el
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize("stack", [STORAGE, REPLICA])
+def test_what_is_on_its_way_can_be_cut_off(stack: Json) -> None:
+    statements = stack["Resources"]["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    condition, refused, otherwise = next(each["Fn::If"] for each in statements if "Fn::If" in each)
+
+    assert stack["Conditions"][condition] == {"Fn::Equals": [{"Ref": "TakesCopies"}, "false"]}
+    assert stack["Parameters"]["TakesCopies"]["Default"] == "true"
+    assert (refused["Effect"], refused["Action"]) == ("Deny", ["s3:ReplicateObject", "s3:ReplicateDelete"])
+    assert otherwise == {"Ref": "AWS::NoValue"}
 
 
 def test_without_a_replica_there_is_no_role_and_no_stream() -> None:
