@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import urlsplit
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from chalicelib.store.figures import Figures
+    from chalicelib.store.regions import Peer, Region
     from chalicelib.store.sqs import SqsQueue
     from chalicelib.store.table import Table
 
@@ -57,11 +58,17 @@ class Services:
     now: Callable[[], datetime]
     directory: Directory
     index: Index
+    # None where the registry is in one region.
+    region: "Region | None" = None
     pulls: PullCounter = field(default_factory=PullCounter)
     requests: RequestMeter = field(default_factory=RequestMeter)
     # What api.health and api.metrics find out, and need not find out for each who asks.
     health: Remembered[Any] = field(default_factory=lambda: Remembered(timedelta(seconds=5)))
     figures: "Remembered[Figures]" = field(default_factory=lambda: Remembered(timedelta(minutes=5)))
+
+    def is_writer(self) -> bool:
+        """Tell whether this region, if there are several, is the one that changes things; raise OSError."""
+        return self.region is None or self.region.takes_writes
 
 
 def build(settings: Settings) -> Services:
@@ -74,7 +81,8 @@ def build(settings: Settings) -> Services:
     inner = _presigner(settings, settings.s3_endpoint, credentials)
     objects = S3Objects(settings.bucket, settings.region, settings.s3_endpoint, fixed, inner)
     table = cast("Table", _Later(lambda: _table(settings, fixed)))
-    services = assemble(settings, objects, locator(settings, credentials), table)
+    peer = _peer(settings, fixed, credentials) if settings.peer.bucket else None
+    services = assemble(settings, objects, locator(settings, credentials), table, peer=peer)
     return replace(services, directory=replace(services.directory, queue=_queue(settings)))
 
 
@@ -98,10 +106,12 @@ def assemble(
     locate: Locate,
     table: "Table",
     now: Callable[[], datetime] | None = None,
+    peer: "Peer | None" = None,
 ) -> Services:
     """Return services over given stores; tests bring their own stores and clock."""
     clock = now or (lambda: datetime.now(UTC))
-    content = Content(objects, cast("Executor", _Later(_pool)), clock, settings.grace)
+    region = _region(settings, objects, table, clock, peer) if settings.region_name else None
+    content = Content(objects, cast("Executor", _Later(_pool)), clock, settings.grace, region)
     return Services(
         settings=settings,
         content=content,
@@ -110,7 +120,31 @@ def assemble(
         now=clock,
         directory=Directory(table, clock),
         index=Index(table, content, clock),
+        region=region,
     )
+
+
+def _region(
+    settings: Settings, objects: ObjectStore, table: "Table", clock: Callable[[], datetime], peer: "Peer | None"
+) -> "Region":
+    from chalicelib.policy import regions as rules  # noqa: PLC0415 - only where there are several
+    from chalicelib.store.regions import Region  # noqa: PLC0415 - as above
+
+    begins = rules.beginning(settings.region_name, replica=settings.begins_as_replica)
+    return Region(settings.region_name, begins, objects, table, clock, peer)
+
+
+def _peer(settings: Settings, fixed: Credentials | None, credentials: Callable[[], Credentials]) -> "Peer":
+    """Return the other region, which is asked once more at most, and not waited for as the own bucket is."""
+    from chalicelib.store.regions import IMPATIENT, Peer  # noqa: PLC0415 - as above
+
+    given = settings.peer
+    there = replace(settings, bucket=given.bucket, region=given.region or settings.region)
+    presigner = _presigner(there, given.s3_endpoint or settings.s3_endpoint, credentials)
+    endpoint = given.s3_endpoint or settings.s3_endpoint
+    objects = S3Objects(there.bucket, there.region, endpoint, fixed, presigner, IMPATIENT)
+    content = Content(objects, cast("Executor", _Later(_pool)), presigner.now, settings.grace)
+    return Peer(content, partial(presigner.url, seconds=_LOCATION_SECONDS), given.url)
 
 
 def _pool() -> "Executor":

@@ -40,6 +40,7 @@ from chalicelib.store.objects import (
     Object,
     Version,
 )
+from chalicelib.store.regions import Peer
 from chalicelib.store.sqlite import SqliteTable
 from chalicelib.store.versions import Keeper
 
@@ -91,6 +92,14 @@ class _Stored:
     deleted: bool = False
 
 
+class Copy(NamedTuple):
+    """What was written at a key, or None where it was deleted."""
+
+    key: str
+    content: bytes | None
+    head: Head
+
+
 @dataclass(slots=True)
 class _Parts:
     begun: Multipart
@@ -111,6 +120,8 @@ class _Bucket:
         self._ids = count(1)
         # Every change in its order: the key, and the version that it made or "" where none is kept.
         self.journal: list[tuple[str, str]] = []
+        # What was written, in its order, where a test wants to send it on.
+        self.outgoing: list[tuple[str, _Stored]] | None = None
 
     @cached_property
     def table(self) -> SqliteTable:
@@ -152,6 +163,8 @@ class _Bucket:
             self._objects[key] = copied
 
     def _remember(self, key: str, stored: _Stored) -> _Stored:
+        if self.outgoing is not None:
+            self.outgoing.append((key, stored))
         # What blobs and uploads were goes after a day: here it goes at once, for it is large.
         if not self.versioned or key.startswith((layout.DATA, layout.UPLOADS)):
             return stored
@@ -267,6 +280,20 @@ class MemoryObjects:
         made = self._bucket.change(key, version)
         if made:
             other._bucket.take_copy(key, made)  # noqa: SLF001 - one class
+
+    def written(self) -> list["Copy"]:
+        """Return what was written since the last time; the first call begins that."""
+        with self._bucket.lock:
+            journal, self._bucket.outgoing = self._bucket.outgoing or [], []
+        return [Copy(key, None if each.deleted else each.content, each.head) for key, each in journal]
+
+    def take(self, copy: "Copy") -> None:
+        """Become what a copy is of, as a bucket does to which another one is replicated."""
+        with self._bucket.lock:
+            if copy.content is None:
+                self._bucket.remove(copy.key)
+            else:
+                self._bucket.write(copy.key, copy.content, copy.head)
 
     def damage(self, key: str, content: bytes) -> None:
         """Change an object's bytes behind everybody's back."""
@@ -463,9 +490,14 @@ def services_over(
     *,
     pool: Executor | None = None,
     settings: Settings = SETTINGS,
+    table: SqliteTable | None = None,
+    peer: Peer | None = None,
 ) -> Services:
-    """Return the services of one process over a bucket and its table; with an `Inline` pool their order is fixed."""
-    services = assemble(settings, objects, locate, objects.table, now)
+    """Return the services of one process over a bucket and its table; with an `Inline` pool their order is fixed.
+
+    Another `table` is one that several regions share.
+    """
+    services = assemble(settings, objects, locate, table or objects.table, now, peer)
     if pool is None:
         return services
     content = replace(services.content, pool=pool)

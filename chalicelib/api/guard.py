@@ -24,6 +24,7 @@ def check_change(services: Services, repository: Repository, issued: int) -> Pro
 
     `issued` is when the token was, or 0 where there is none.
     """
+    check_region(services)
     name = repository.name.partition("/")[0]
     project = projects.find(services.directory, name)
     if project is None:
@@ -46,6 +47,18 @@ def check_takes_pushes(project: Project) -> None:
 
 def _is_younger(project: Project, issued: int) -> bool:
     return datetime.fromisoformat(project.created).timestamp() > issued + _SKEW_SECONDS
+
+
+def check_writes(services: Services) -> None:
+    """Raise DENIED where nothing may change, here or at all, or UNAVAILABLE."""
+    check_region(services)
+    check_not_read_only(services)
+
+
+def check_region(services: Services) -> None:
+    """Raise DENIED where another region takes the changes, UNAVAILABLE where this one does in a moment."""
+    if services.region:
+        services.region.check_writes()
 
 
 def check_not_read_only(services: Services) -> None:

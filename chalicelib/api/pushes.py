@@ -166,7 +166,7 @@ def _mount(call: Call, charged: Account, digest: Digest) -> bool:
 
 def patch_upload(call: Call) -> Response:
     """Add a chunk (end-5)."""
-    guard.check_not_read_only(call.services)
+    guard.check_writes(call.services)
     ticket = auth.check_upload(call.services, call.request, call.repository, call.argument)
     session = sessions.load(call.services.content, ticket.id, Event.CHUNK)
     chunk = _chunk(call, ticket, session)
@@ -179,7 +179,7 @@ def patch_upload(call: Call) -> Response:
 
 def put_upload(call: Call) -> Response:
     """End an upload: from here on the repository holds the blob (end-6)."""
-    guard.check_not_read_only(call.services)
+    guard.check_writes(call.services)
     ticket = auth.check_upload(call.services, call.request, call.repository, call.argument)
     text = call.request.parameter("digest")
     if not text:
@@ -216,7 +216,7 @@ def get_upload(call: Call) -> Response:
 
 def delete_upload(call: Call) -> Response:
     """Cancel an upload (end-14)."""
-    guard.check_not_read_only(call.services)
+    guard.check_writes(call.services)
     ticket = auth.check_upload(call.services, call.request, call.repository, call.argument)
     sessions.cancel(call.services.content, sessions.load(call.services.content, ticket.id, Event.CANCEL))
     return Response(204)

@@ -11,19 +11,22 @@ Specification: OCI Distribution 1.1 and its development version (`tag` on push b
 """
 
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import quote, urlsplit
 
-from chalicelib.api import auth
+from chalicelib.api import auth, sources
 from chalicelib.api.endpoints import Call, Endpoint
 from chalicelib.api.http import Request, Response, json_response
+from chalicelib.api.sources import Source
 from chalicelib.oci import manifests as oci_manifests
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
-from chalicelib.oci.names import Tag, parse_reference
+from chalicelib.oci.names import Repository, Tag, parse_reference
 from chalicelib.oci.pages import PageRequest, next_link, page_link
 from chalicelib.policy.grants import Action
 from chalicelib.services import DIGEST_MARK
 from chalicelib.store import blobs, condemned, listings, manifests, referrers
+from chalicelib.store.content import Content
 from chalicelib.store.objects import OCTETS
 from chalicelib.store.pulls import Pulled
 
@@ -37,39 +40,51 @@ def get_root(call: Call) -> Response:
 def get_blob(call: Call) -> Response:
     """Redirect to the blob's bytes (end-2)."""
     digest = Digest.parse(call.argument)
-    blob = blobs.require(call.services.content, call.repository, digest)
-    location = call.services.locate("GET", blob.key, digest)
+    blob, source = sources.blob(call.services, call.repository, digest)
+    location = source.locate("GET", blob.key, digest)
     return Response(307, {"Location": location, "Docker-Content-Digest": str(digest)})
 
 
 def head_blob(call: Call) -> Response:
     """Say that the repository holds the blob, and its size (end-2)."""
     digest = Digest.parse(call.argument)
-    # A pusher that hears this does not send the blob.
-    blob = blobs.required(blobs.promise(call.services.content, call.repository, digest), digest)
+    if sources.is_copy(call.services):
+        blob, source = sources.blob(call.services, call.repository, digest)
+    else:
+        # A pusher that hears this does not send the blob.
+        blob = blobs.required(blobs.promise(call.services.content, call.repository, digest), digest)
+        source = sources.own(call.services)
     headers = {"Docker-Content-Digest": str(digest)}
     if call.request.redirect_head:
-        return Response(307, {"Location": _head_location(call, blob.key, digest), **headers})
+        return Response(307, {"Location": _head_location(call, source, blob.key, digest), **headers})
     headers |= {"Content-Type": OCTETS, "Content-Length": str(blob.size), "Accept-Ranges": "bytes"}
     return Response(200, headers)
 
 
-def _head_location(call: Call, key: str, digest: Digest) -> str:
+def _head_location(call: Call, source: Source, key: str, digest: Digest) -> str:
     """Return where S3 answers a HEAD; by way of our own front its answer says the digest, as clients like it."""
-    location = call.services.locate("HEAD", key, digest)
-    if not call.request.fronted:
+    location = source.locate("HEAD", key, digest)
+    if not (call.request.fronted and source.here):
         return location
     return f"/{quote(key)}?{urlsplit(location).query}&{DIGEST_MARK}={digest}"
 
 
 def get_manifest(call: Call) -> Response:
     """Return the manifest's exact bytes (end-3)."""
-    stored = manifests.get(call.services.content, call.repository, reference_of(call))
+    stored, _ = sources.read(call.services, partial(_manifest, call, manifests.get), call.argument)
     headers = _manifest_headers(stored)
     if _unchanged(call.request, stored.digest):
         return Response(304, {name: headers[name] for name in ("Docker-Content-Digest", "ETag")})
     _count_pull(call, stored.digest)
     return Response(200, headers, stored.content)
+
+
+def _manifest(
+    call: Call,
+    read: Callable[[Content, Repository, Tag | Digest], manifests.StoredManifest],
+    content: Content,
+) -> manifests.StoredManifest:
+    return read(content, call.repository, reference_of(call))
 
 
 def _count_pull(call: Call, digest: Digest) -> None:
@@ -80,8 +95,9 @@ def _count_pull(call: Call, digest: Digest) -> None:
 
 def head_manifest(call: Call) -> Response:
     """Say what manifest the reference names (end-3)."""
-    stored = manifests.head(call.services.content, call.repository, reference_of(call))
-    if stored.retired and call.grant.allows(f"repository:{call.repository}", Action.PUSH):
+    stored, source = sources.read(call.services, partial(_manifest, call, manifests.head), call.argument)
+    pusher = stored.retired and call.grant.allows(f"repository:{call.repository}", Action.PUSH)
+    if pusher and not sources.is_copy(call.services):
         # A pusher that hears this does not send the manifest, and may be about to send an index that needs it.
         condemned.renew(call.services.content, stored.key)
         stored = manifests.head(call.services.content, call.repository, reference_of(call))
@@ -89,7 +105,7 @@ def head_manifest(call: Call) -> Response:
     if _unchanged(call.request, stored.digest):
         return Response(304, {name: headers[name] for name in ("Docker-Content-Digest", "ETag")})
     if call.request.redirect_head:
-        return Response(307, {"Location": _head_location(call, stored.key, stored.digest), **headers})
+        return Response(307, {"Location": _head_location(call, source, stored.key, stored.digest), **headers})
     return Response(200, {**headers, "Content-Length": str(stored.size)})
 
 
@@ -120,7 +136,9 @@ def _unchanged(request: Request, digest: Digest) -> bool:
 def get_tags(call: Call) -> Response:
     """List tags (end-8)."""
     request = PageRequest.parse(call.request.query)
-    page = listings.tags(call.services.content, call.repository, request)
+    page, _ = sources.read(
+        call.services, lambda content: listings.tags(content, call.repository, request), call.repository
+    )
     link = page_link(f"/v2/{call.repository}/tags/list", request, page)
     return json_response({"name": call.repository.name, "tags": page.entries}, headers=link)
 

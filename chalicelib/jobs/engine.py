@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import islice
 
-from chalicelib.jobs import table
+from chalicelib.jobs import table, tend
 from chalicelib.jobs.steps import JSON, Done, Failed, Job, Outcome, TaskRun
 from chalicelib.policy.jobs import Kind, Status
 from chalicelib.services import Services
@@ -39,6 +39,8 @@ def work(
 ) -> None:
     """Do a task as far as the time goes, unless there is nothing to do; raise OSError."""
     directory = services.directory
+    if not services.is_writer():
+        return
     try:
         task = leases.take(directory, task_id, LEASE_SECONDS)
     except NotYetError as early:
@@ -48,6 +50,9 @@ def work(
         return
     try:
         while task.status is Status.RUNNING:
+            if not services.is_writer():
+                # Another region is the primary now: it takes the task over, as from a worker that vanished.
+                return
             task = _step(services, task, more_time, jobs)
             if task.status is Status.RUNNING and not task.until:
                 directory.queue.send(task_id)
@@ -134,7 +139,9 @@ def _afterwards(directory: Directory, task: Task) -> None:
 
 
 def wake(services: Services, ahead: int = 0) -> None:
-    """Do what is to be done every minute, as `tick` takes `ahead`; raise OSError."""
+    """Do what is to be done every minute, as `tick` takes `ahead`; raise OSError or RegistryError."""
+    if not tend.run(services):
+        return
     schedules.lay(services.directory)
     tick(services, ahead)
 

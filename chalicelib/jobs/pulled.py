@@ -18,7 +18,7 @@ from chalicelib.policy.configuration import DEFAULTS
 from chalicelib.policy.webhook_payloads import Happened
 from chalicelib.policy.webhooks import EventType
 from chalicelib.services import Services
-from chalicelib.store import notifications
+from chalicelib.store import notifications, pulls_left
 from chalicelib.store.directory import SYSTEM, audit, configuration, projects
 from chalicelib.store.directory.projects import Project
 from chalicelib.store.index import pulls, written
@@ -27,6 +27,9 @@ from chalicelib.store.pulls import Pulled, Pulls
 
 def tell(services: Services, made: Mapping[Pulled, Pulls], name: str = "") -> None:
     """Write pulls down under a name of their own; raise OSError or BusyError."""
+    if not services.is_writer():
+        pulls_left.leave(services.index.table, made, services.now())
+        return
 
     @cache
     def project_of(repository: Repository) -> Project | None:

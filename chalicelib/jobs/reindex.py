@@ -59,6 +59,8 @@ def go_on(services: Services, more_time: Callable[[], bool]) -> bool:
 
     A function on Lambda has a quarter of an hour: a large registry takes several of them.
     """
+    if not services.is_writer():
+        return False
     table = services.index.table
     found = table.get(_PROGRESS)
     cursor = Cursor(**found.document) if found and found.document else begin(services)
@@ -75,8 +77,11 @@ def run(
     """Go through one repository, a project, or with neither through everything; return how many steps it took.
 
     `progress` is told where each step begins. A repository in which something is wrong is named in the log, and left.
-    Raise LookupError where there is no such project, OSError or RegistryError where a store does not answer.
+    Raise LookupError where there is no such project, or another region is the primary, whose bucket the index is of;
+    OSError or RegistryError where a store does not answer.
     """
+    if not services.is_writer():
+        raise LookupError("another region is the primary: the index is made from the bucket there")
     with ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="reindex") as pool:
         cursor = begin(services, project, repository)
         steps = 0

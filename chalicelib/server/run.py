@@ -124,7 +124,8 @@ async def _serve(settings: Settings, options: Options, fresh: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     services = build(settings)
-    await asyncio.to_thread(foundation.lay, services.directory)
+    if await asyncio.to_thread(services.is_writer):
+        await asyncio.to_thread(foundation.lay, services.directory)
     async with _downloads(settings) as downloads:
         try:
             address = (options.host, options.port)
@@ -204,9 +205,15 @@ def _wake_jobs(services: Services) -> None:
     engine.wake(services, GRACE if isinstance(services.directory.queue, MemoryQueue) else 0)
 
 
+def _repair(services: Services) -> None:
+    """Make the index agree with the bucket, in the region whose bucket that is."""
+    if services.is_writer():
+        reindex.run(services)
+
+
 # Repairing takes long, and the index is seldom wrong: it waits until a start is over.
 _JOBS = (
-    _Job("repairing the artifact index", reindex.run, first=600, every=24 * 3600),
+    _Job("repairing the artifact index", _repair, first=600, every=24 * 3600),
     _Job("waking jobs", _wake_jobs, first=0, every=60),
     _Job("sending the audit log", forward_audit.run, first=5, every=15),
     _Job("counting pulls", _count_pulls, first=0, every=5, always=True),

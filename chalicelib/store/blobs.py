@@ -1,7 +1,8 @@
 """Blobs: which repository holds which, and where the bytes are.
 
 Invariants:
-* A repository's link names bytes that are whole and were checked against the digest.
+* A repository's link names bytes that are whole and were checked against the digest. Where they have not arrived, in
+  a region that is a copy or was one, the link is as none: who pushes the blob makes another one.
 * Bytes are stored once for each digest: the index entry is created only if absent, so of two uploads that end
   together one wins, and the other links to the winner's bytes and drops its own.
 * A link is made from an upload, or from a repository that the caller may read: a digest alone gives nothing.
@@ -38,7 +39,12 @@ class Blob(NamedTuple):
 
 def find(content: Content, repository: Repository, digest: Digest) -> Blob | None:
     """Return the blob that the repository holds under `digest`, or None."""
-    return blob_of(content.objects.get(layout.link(repository, digest)))
+    return _here(content, blob_of(content.objects.get(layout.link(repository, digest))))
+
+
+def _here(content: Content, blob: Blob | None) -> Blob | None:
+    """Return a blob whose bytes are in place, in a region where that may be otherwise."""
+    return blob if blob and content.has(blob.key) else None
 
 
 def promise(content: Content, repository: Repository, digest: Digest) -> Blob | None:
@@ -55,12 +61,13 @@ def _kept(content: Content, key: str) -> Blob | None:
     """Return what a link or an entry says, written anew where the collector might soon delete it."""
     for _ in range(_INDEX_ATTEMPTS):
         found = content.objects.get(key)
-        if found is None or not _is_old(content, found):
-            return blob_of(found)
+        blob = _here(content, blob_of(found))
+        if found is None or blob is None or not _is_old(content, found):
+            return blob
         with suppress(ConditionFailedError):
             record = {**orjson.loads(found.content), "since": _moment(content)}
             content.objects.put(key, orjson.dumps(record), content_type=JSON, if_match=found.head.etag)
-            return blob_of(found)
+            return blob
     raise RegistryError(ErrorCode.UNAVAILABLE, headers={"Retry-After": "1"})
 
 

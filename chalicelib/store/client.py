@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 
+from chalicelib.store.connections import PATIENT, Patience
 from chalicelib.store.signing import Credentials
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 NO_CREDENTIALS = "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 _CONNECTIONS = 64
+# To end a large upload may take S3 this long.
+_SECONDS = 60.0
 
 
 def session(region: str, fixed: Credentials | None) -> boto3.Session:
@@ -31,14 +34,22 @@ def session(region: str, fixed: Credentials | None) -> boto3.Session:
     )
 
 
-def s3_client(region: str, endpoint: str, fixed: Credentials | None, *, attempts: int = 5) -> "S3Client":
-    """Return a client; `endpoint` is "" for AWS, `fixed` None where boto3's own chain finds credentials."""
+def s3_client(
+    region: str, endpoint: str, fixed: Credentials | None, *, attempts: int = 5, patience: Patience = PATIENT
+) -> "S3Client":
+    """Return a client; `endpoint` is "" for AWS, `fixed` None where boto3's own chain finds credentials.
+
+    One that is less patient than others does not try as often as `attempts`, and waits no longer than it says.
+    """
+    seconds = _SECONDS if patience is PATIENT else patience.seconds
     return session(region, fixed).client(
         "s3",
         endpoint_url=endpoint or None,
         config=Config(
             max_pool_connections=_CONNECTIONS,
-            retries={"mode": "standard", "max_attempts": attempts},
+            retries={"mode": "standard", "max_attempts": attempts if patience is PATIENT else patience.attempts},
+            connect_timeout=seconds,
+            read_timeout=seconds,
             s3={"addressing_style": "path" if endpoint else "virtual", "payload_signing_enabled": False},
         ),
     )

@@ -5,7 +5,7 @@ nothing of it but this (docs/decisions/003).
 
 Invariants:
 * Only GET and HEAD, which may be repeated: a connection that the other side had closed is replaced at once, an
-  error or a 5xx answer is tried again after a random, growing pause, `_ATTEMPTS` times in all.
+  error or a 5xx answer is tried again after a random, growing pause, as often as `Patience` says.
 * A connection is used by one thread at a time and returns to the pool only when its answer was read to the end.
 """
 
@@ -20,9 +20,7 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-_ATTEMPTS = 4
 _FIRST_PAUSE = 0.1
-_TIMEOUT = 30
 _IDLE = 64
 _CHUNK = 1 << 20
 _OK, _PARTIAL, _SERVER_ERROR = 200, 206, 500
@@ -30,6 +28,16 @@ _OK, _PARTIAL, _SERVER_ERROR = 200, 206, 500
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 T = TypeVar("T")
+
+
+class Patience(NamedTuple):
+    """How often a request is tried, and how many seconds each step of it may take."""
+
+    attempts: int
+    seconds: float
+
+
+PATIENT = Patience(4, 30)
 
 
 class Answer(NamedTuple):
@@ -43,7 +51,8 @@ class Answer(NamedTuple):
 class Connections:
     """A pool of connections; `address` is `scheme://host:port`, with or without a path."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, patience: Patience = PATIENT) -> None:
+        self._patience = patience
         parts = urlsplit(address)
         self._secure = parts.scheme == "https"
         self._host = parts.netloc
@@ -105,9 +114,9 @@ class Connections:
     ) -> T:
         parts = urlsplit(url)
         target = f"{parts.path}?{parts.query}"
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(self._patience.attempts):
             connection, response = self._send(method, target, headers)
-            if response is not None and (response.status < _SERVER_ERROR or attempt == _ATTEMPTS - 1):
+            if response is not None and (response.status < _SERVER_ERROR or attempt == self._patience.attempts - 1):
                 try:
                     return take(connection, response)
                 except (OSError, HTTPException):
@@ -138,8 +147,8 @@ class Connections:
 
     def _new(self) -> HTTPConnection:
         if self._secure:
-            return HTTPSConnection(self._host, timeout=_TIMEOUT, context=self._tls)
-        return HTTPConnection(self._host, timeout=_TIMEOUT)
+            return HTTPSConnection(self._host, timeout=self._patience.seconds, context=self._tls)
+        return HTTPConnection(self._host, timeout=self._patience.seconds)
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from chalicelib.store.objects import ConditionFailedError, ObjectStore
 
@@ -21,6 +21,17 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+class Sight(Protocol):
+    """Tells what is here, where bytes may be linked and not have arrived."""
+
+    def has(self, key: str) -> bool:
+        """Tell whether the bytes at a key are here."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether everything that is linked is here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
     """Everything that rules about content work with."""
@@ -30,6 +41,17 @@ class Content:
     now: Callable[[], datetime]
     # How long what nothing refers to is left alone; who is told that it is there may build on it for half of that.
     grace: timedelta = GRACE
+    # Set where there are several regions (store.regions).
+    sight: "Sight | None" = None
+
+    def has(self, key: str) -> bool:
+        """Tell whether the bytes that an entry or a link leads to are here."""
+        return self.sight is None or self.sight.has(key)
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether whatever is linked is known to be here."""
+        return self.sight is None or self.sight.is_whole
 
     def drop(self, key: str, etag: str) -> bool:
         """Delete an object that still has this entity tag; tell whether that was done."""

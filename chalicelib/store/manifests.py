@@ -31,7 +31,7 @@ from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag
-from chalicelib.store import layout, listings
+from chalicelib.store import layout, listings, wholeness
 from chalicelib.store.blobs import JSON, promise
 from chalicelib.store.condemned import Doom, condemn, is_live, is_retired, original, readable, restore
 from chalicelib.store.content import Content
@@ -283,6 +283,9 @@ def _check_references(
         # A child whose manifest object went in a race may still be named by a tag.
         missing = [digest for digest in missing if _through_tags(content, repository, digest) is None]
     sparse = len(missing) < len(children)
+    if not content.is_whole:
+        missing += wholeness.lacking_below(content, repository, [child for child in children if child not in missing])
+        sparse = sparse and not any(digest not in children for digest in missing)
     if missing and not sparse:
         raise RegistryError(
             ErrorCode.MANIFEST_BLOB_UNKNOWN,

@@ -111,3 +111,8 @@ class Remembered(Generic[T]):
             if self._found is None or not self._found[0] <= now < self._found[0] + self._lasting:
                 self._found = (now, find())
             return self._found[1]
+
+    def forget(self) -> None:
+        """Find it anew when it is asked for next."""
+        with self._lock:
+            self._found = None

@@ -28,7 +28,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.pages import LARGEST, Page
 from chalicelib.store import layout
-from chalicelib.store.connections import Answer, Connections
+from chalicelib.store.connections import PATIENT, Answer, Connections, Patience
 from chalicelib.store.signing import NO_QUERY, Credentials, Presigner
 
 if TYPE_CHECKING:
@@ -164,18 +164,19 @@ class S3Objects:
     endpoint: str
     fixed: Credentials | None
     presigner: Presigner
+    patience: Patience = PATIENT
     # Set once an answer has told that the bucket keeps versions by itself; S3 tells at every write and read.
     versioned: Event = field(default_factory=Event, init=False, repr=False, compare=False)
 
     @cached_property
     def _connections(self) -> Connections:
-        return Connections(self.presigner.base)
+        return Connections(self.presigner.base, self.patience)
 
     @cached_property
     def _s3(self) -> "S3Client":
         from chalicelib.store.client import s3_client  # noqa: PLC0415 - boto3 takes half a second to import
 
-        return s3_client(self.region, self.endpoint, self.fixed)
+        return s3_client(self.region, self.endpoint, self.fixed, patience=self.patience)
 
     @cached_property
     def _keeper(self) -> "Keeper":

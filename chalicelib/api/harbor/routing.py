@@ -36,7 +36,8 @@ _NAME, _NAME_OR_ID = "project_name", "project_name_or_id"
 _SAFE = ("GET", "HEAD")
 # Whoever made the registry read-only must be able to end that.
 LOGIN_PATH = "/c/login"
-_WHILE_READ_ONLY = ("/configurations", LOGIN_PATH, "/c/userExists")
+_IN_ANY_REGION = (LOGIN_PATH, "/c/userExists")
+_WHILE_READ_ONLY = ("/configurations", *_IN_ANY_REGION)
 _NO_PERMISSIONS: frozenset[Permission] = frozenset()
 
 
@@ -78,9 +79,17 @@ def _handle(services: Services, request: Request) -> Response:
     project = _project(services, request, parameters) if endpoint.need.where is Where.PROJECT else None
     permissions = _permissions(services, principal, endpoint.need, project)
     _check(principal, endpoint.need, permissions, project)
-    if request.method not in _SAFE and endpoint.path not in _WHILE_READ_ONLY:
-        guard.check_not_read_only(services)
+    if request.method not in _SAFE:
+        _check_changes(services, endpoint.path)
     return endpoint.handler(HarborCall(services, request, principal, parameters, permissions, project))
+
+
+def _check_changes(services: Services, path: str) -> None:
+    """Raise RegistryError where what a path changes cannot be changed here, or at all."""
+    if path not in _IN_ANY_REGION:
+        guard.check_region(services)
+    if path not in _WHILE_READ_ONLY:
+        guard.check_not_read_only(services)
 
 
 def path_of(method: str, path: str) -> str:

@@ -42,6 +42,8 @@ log/<task id>          <moment>.<n>.<random> a piece of its log; expires        
 due/                   <moment>.<what>       {task ...} or {schedule}: to be looked at then  executions
 dead/                  <task id>             {execution}: a task that failed too often       executions
 schedules/             <kind>/<v>            {id, cron, parameters ...}                      schedules
+regions/               primary               {epoch, primary}: the last promotion            store.regions
+pulled/                <time>.<random>       pulls in a copy that are to be told; expires    store.pulls_left
 paused/                <kind>                {}: no task of it is begun; SCHEDULER: no schedule
                                              begins anything                                 pauses
 ```
