@@ -3,19 +3,37 @@
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from infra import configure as configuring
 from infra import finish as finishing
+from infra import regions
 from infra import replicate as replicating
 from infra import secrets as secret
 from infra import stack as stacks
 from infra.aws import FAILURES, client
 from infra.gateway import CHALICE_STAGE
 from infra.package import ARRIVALS_QUEUE, CODE, JOBS_QUEUE, only, package
+from infra.regions import Peer
 from infra.stack import Stack, StackError
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What `stack` was asked for."""
+
+    name: str
+    code_bucket: str | None
+    storage_only: bool
+    replica_only: bool
+    replica_of: str | None
+    own_table: bool
+    replica: str | None
+    parameters: dict[str, str]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,31 +53,67 @@ def package_command(folder: Path) -> None:
 @click.option("--code-bucket", help="A bucket of yours that takes the functions' package.")
 @click.option("--storage-only", is_flag=True, help="Make the bucket and the table alone, for `chalice deploy`.")
 @click.option("--replica-only", is_flag=True, help="Make the bucket of another region alone, for its copies.")
+@click.option(
+    "--replica-of", metavar="REGION:STACK", help="Make a whole stack that serves copies of that one's content."
+)
+@click.option("--own-table", is_flag=True, help="With --replica-of: over a table of its own, not that one's.")
+@click.option(
+    "--replica", metavar="REGION:STACK", help="Have everything copied to that stack, a replica of this one."
+)
 @click.option("--parameter", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of the template.")
-def stack_command(
-    name: str, code_bucket: str, storage_only: bool, replica_only: bool, parameters: tuple[str, ...]
-) -> None:
+def stack_command(**given: Any) -> None:
     """Make or change the stack NAME."""
-    given = _given(parameters)
-    if storage_only or replica_only:
-        own = {"JobsQueueName": JOBS_QUEUE} | ({} if replica_only else {"ArrivalsQueueName": ARRIVALS_QUEUE})
-        _deploy(Stack(name, only("replica" if replica_only else "storage"), own | given))
-        return
-    if not code_bucket:
+    asked = Asked(**{**given, "parameters": _given(given["parameters"])})
+    if asked.storage_only or asked.replica_only:
+        _storage(asked)
+    else:
+        _whole(asked)
+
+
+def _storage(asked: Asked) -> None:
+    known = stacks.values(client("cloudformation"), asked.name)
+    if asked.storage_only and regions.is_replica(known):
+        raise click.UsageError(f"{asked.name} is a replica, whose table no stack makes: leave out --storage-only")
+    own = {"JobsQueueName": JOBS_QUEUE} | ({"ArrivalsQueueName": ARRIVALS_QUEUE} if asked.storage_only else {})
+    template = only("replica" if asked.replica_only else "storage")
+    _deploy(Stack(asked.name, template, own | asked.parameters))
+
+
+def _whole(asked: Asked) -> None:
+    if not asked.code_bucket:
         raise click.UsageError("--code-bucket names a bucket for the functions' package (or say --storage-only)")
-    known = stacks.values(client("cloudformation"), name)
-    path = given.get("SecretsPath") or known.get("SecretsPath") or f"/{name}"
-    if secret.make(client("ssm"), path):
+    here = client("cloudformation")
+    known = stacks.values(here, asked.name)
+    given = {**_of_peers(asked, here.meta.region_name), **asked.parameters}
+    replica = regions.is_replica({**known, **given})
+    path = given.get("SecretsPath") or known.get("SecretsPath") or f"/{asked.name}"
+    if not replica and secret.make(client("ssm"), path):
         click.echo(f"✓ secrets made in SSM below {path}: python -m infra secrets {path} --show")
     with tempfile.TemporaryDirectory() as folder:
-        written = package(Path(folder), {**known, **given})
+        written = package(Path(folder), {**known, **given}, replica=replica)
         s3 = client("s3")
-        key = stacks.upload(s3, code_bucket, written.parent / CODE)
-        url = stacks.url_of(s3, code_bucket, stacks.upload(s3, code_bucket, written))
-        own = {"CodeBucket": code_bucket, "CodeKey": key, "SecretsPath": path}
-        found = _deploy(Stack(name, stacks.read(written), {**own, **given}, url))
+        key = stacks.upload(s3, asked.code_bucket, written.parent / CODE)
+        url = stacks.url_of(s3, asked.code_bucket, stacks.upload(s3, asked.code_bucket, written))
+        own = {"CodeBucket": asked.code_bucket, "CodeKey": key, "SecretsPath": path}
+        found = _deploy(Stack(asked.name, stacks.read(written), {**own, **given}, url))
     domain = given.get("DomainName", known.get("DomainName", ""))
     _greet(domain or found.get("FrontHost") or found["RegistryUrl"].removeprefix("https://"))
+
+
+def _of_peers(asked: Asked, here: str) -> dict[str, str]:
+    """Return the parameters that follow from the stack in another region, if one is named."""
+    if asked.own_table and not asked.replica_of:
+        raise click.UsageError("--own-table says how to make a replica: name the first stack with --replica-of")
+    if asked.replica_of:
+        return _peer(asked.replica_of).as_first(here, own_table=asked.own_table)
+    return _peer(asked.replica).as_copy(here) if asked.replica else {}
+
+
+def _peer(text: str) -> Peer:
+    region, mark, name = text.partition(":")
+    if not (region and mark and name):
+        raise click.UsageError(f"the stack of another region is named REGION:STACK (eu-west-3:roadstead), not {text}")
+    return regions.peer(client("cloudformation", region), name)
 
 
 def _given(parameters: tuple[str, ...]) -> dict[str, str]:

@@ -27,11 +27,10 @@ import yaml
 
 from infra.archive import make_over
 from infra.gateway import RESPONSES, STAGES, GatewayResponse, body, headers
+from infra.regions import as_replica
 
 ROOT = Path(__file__).parent.parent
 FRAGMENTS = Path(__file__).parent / "templates"
-# A stack of its own for another region; every other fragment is part of the one stack.
-APART = ("replica",)
 CODE = "deployment.zip"
 # What app.py and `.chalice/` call the queue of jobs.
 JOBS_QUEUE = "roadstead-jobs"
@@ -86,13 +85,21 @@ _BY_VARIABLE: Mapping[str, Json] = {
 _BY_PARAMETER: Mapping[str, str] = {
     "ROADSTEAD_HISTORY_DAYS": "HistoryDays",
     "ROADSTEAD_ARRIVALS": "Arrivals",
+    "ROADSTEAD_GC_GRACE_SECONDS": "GraceSeconds",
+    "ROADSTEAD_PRIVATE_TARGETS": "PrivateTargets",
+    "ROADSTEAD_REGION_NAME": "RegionName",
+    "ROADSTEAD_REGION_ROLE": "RegionRole",
+    "ROADSTEAD_PEER_BUCKET": "PeerBucket",
+    "ROADSTEAD_PEER_REGION": "PeerRegion",
+    "ROADSTEAD_PEER_URL": "PeerUrl",
 }
 
 
-def package(folder: Path, values: Mapping[str, str] = NO_VALUES) -> Path:
+def package(folder: Path, values: Mapping[str, str] = NO_VALUES, *, replica: bool = False) -> Path:
     """Make the functions' package and the template in `folder`; return the template's path.
 
-    `values` are those that the parameters will have, where they are known (`for_values`).
+    `values` are those that the parameters will have, where they are known (`for_values`). The table of a `replica`
+    follows another region's (`infra.regions`).
     Raise CalledProcessError where Chalice fails, which has said why.
     """
     chalice = [str(Path(sys.executable).parent / "chalice"), "package", "--stage", "prod", str(folder.resolve())]
@@ -101,17 +108,23 @@ def package(folder: Path, values: Mapping[str, str] = NO_VALUES) -> Path:
     subprocess.run(chalice, cwd=ROOT, check=True, stdout=sys.stderr, env=environment)  # noqa: S603 - our own words
     make_over(folder / CODE)
     made = folder / "sam.json"
-    template = for_values(merged(json.loads(made.read_text()), fragments()), values)
+    template = for_values(whole(json.loads(made.read_text()), replica=replica), values)
     made.unlink()
     path = folder / "roadstead.json"
     path.write_text(json.dumps(template, indent=1))
     return path
 
 
-def fragments() -> dict[str, Json]:
-    """Return our parts of the template by their names."""
+def whole(sam: Json, *, replica: bool = False) -> Json:
+    """Return the one template of what Chalice made, or that of a replica."""
+    return as_replica(merged(sam, fragments(replica=True))) if replica else merged(sam, fragments())
+
+
+def fragments(*, replica: bool = False) -> dict[str, Json]:
+    """Return our parts of the template, or of a replica's, by their names."""
     found = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(FRAGMENTS.glob("*.yaml"))}
-    return {name: _with_code(part) for name, part in found.items() if name not in APART}
+    other = "storage" if replica else "replica"
+    return {name: _with_code(part) for name, part in found.items() if name != other}
 
 
 def _with_code(part: Json) -> Json:

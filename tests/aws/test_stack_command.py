@@ -51,6 +51,9 @@ def test_a_parameter_changes_a_stack_and_stays(account: Engine) -> None:
         "TableProtection": "false",
         "ReplicaBucketArn": "",
         "JobsQueueName": given["JobsQueueName"],
+        "Arrivals": "false",
+        "ArrivalsQueueName": given["ArrivalsQueueName"],
+        "TakesCopies": "true",
     }
 
 
