@@ -70,6 +70,10 @@ class Services:
         """Tell whether this region, if there are several, is the one that changes things; raise OSError."""
         return self.region is None or self.region.takes_writes
 
+    def keeps_table(self) -> bool:
+        """Tell whether the table is this region's to write: a copy may have one of its own; raise OSError."""
+        return self.settings.takes_arrivals or self.is_writer()
+
 
 def build(settings: Settings) -> Services:
     """Return the services of a process; raise LookupError where a key or credentials are missing, or OSError."""

@@ -137,7 +137,7 @@ def _user_account(services: Services, request: Request, name: str, password: str
 
 def _find_user(services: Services, name: str) -> User | None:
     user = users.find(services.directory, name)
-    if user is None and name == ADMINISTRATOR and services.is_writer():
+    if user is None and name == ADMINISTRATOR and services.keeps_table():
         # The first login of a new registry's life.
         foundation.lay(services.directory)
         user = users.find(services.directory, name)
@@ -152,7 +152,7 @@ def is_password(services: Services, user: User, password: str) -> bool:
             passwords.spend(password)
         return right
     right = passwords.check(user.name, user.password, password)
-    if right and passwords.needs_rehash(user.password) and services.is_writer():
+    if right and passwords.needs_rehash(user.password) and services.keeps_table():
         with suppress(RefusedError):
             users.update(services.directory, replace(user, password=passwords.hash_password(password)))
     return right

@@ -14,7 +14,7 @@ from itertools import islice
 
 from chalicelib.jobs import table, tend
 from chalicelib.jobs.steps import JSON, Done, Failed, Job, Outcome, TaskRun
-from chalicelib.policy.jobs import Kind, Status
+from chalicelib.policy.jobs import OF_THE_TABLE, Kind, Status
 from chalicelib.services import Services
 from chalicelib.store import executions, leases, pauses, schedules
 from chalicelib.store.directory import Directory
@@ -39,7 +39,7 @@ def work(
 ) -> None:
     """Do a task as far as the time goes, unless there is nothing to do; raise OSError."""
     directory = services.directory
-    if not services.is_writer():
+    if not _is_done_here(services):
         return
     try:
         task = leases.take(directory, task_id, LEASE_SECONDS)
@@ -50,7 +50,7 @@ def work(
         return
     try:
         while task.status is Status.RUNNING:
-            if not services.is_writer():
+            if not _is_done_here(services, task.kind):
                 # Another region is the primary now: it takes the task over, as from a worker that vanished.
                 return
             task = _step(services, task, more_time, jobs)
@@ -61,6 +61,13 @@ def work(
         log.info("task %d goes on elsewhere", task_id)
         return
     _afterwards(directory, task)
+
+
+def _is_done_here(services: Services, kind: Kind | None = None) -> bool:
+    """Tell whether this region does jobs of a kind, or any: a copy does none, or those of a table of its own."""
+    if services.is_writer():
+        return True
+    return services.keeps_table() and (kind is None or kind in OF_THE_TABLE)
 
 
 def _step(services: Services, task: Task, more_time: MoreTime, jobs: Mapping[Kind, Job]) -> Task:
@@ -156,7 +163,11 @@ def tick(services: Services, ahead: int = 0) -> None:
     for record in islice(every(directory.table, DUE), _WOKEN_TOGETHER):
         if int(record.key.sort.partition(".")[0]) > moment + ahead:
             return
-        if "schedule" in record.document:
-            schedules.follow(directory, record.document["schedule"])
-        elif record.document["kind"] not in paused:
+        scheduled = record.document.get("schedule", "")
+        kind = scheduled.partition("/")[0] or record.document["kind"]
+        if not _is_done_here(services, Kind(kind)):
+            continue
+        if scheduled:
+            schedules.follow(directory, scheduled)
+        elif kind not in paused:
             directory.queue.send(record.document["task"])

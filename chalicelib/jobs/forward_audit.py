@@ -28,7 +28,7 @@ _LEASE_SECONDS = 60
 
 def run(services: Services, more_time: Callable[[], bool] = lambda: True, seconds: float = _SECONDS) -> int:
     """Send what waits and return how many events that were; a service that fails is in the log. Raise OSError."""
-    if not services.is_writer():
+    if not services.keeps_table():
         return 0
     rules, count = Rules.of(configuration.recent(services.directory)), 0
     while rules.endpoint and more_time() and audit.waiting(services.directory, 1):

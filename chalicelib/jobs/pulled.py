@@ -27,7 +27,7 @@ from chalicelib.store.pulls import Pulled, Pulls
 
 def tell(services: Services, made: Mapping[Pulled, Pulls], name: str = "") -> None:
     """Write pulls down under a name of their own; raise OSError or BusyError."""
-    if not services.is_writer():
+    if not services.keeps_table():
         pulls_left.leave(services.index.table, made, services.now())
         return
 

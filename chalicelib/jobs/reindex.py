@@ -59,7 +59,7 @@ def go_on(services: Services, more_time: Callable[[], bool]) -> bool:
 
     A function on Lambda has a quarter of an hour: a large registry takes several of them.
     """
-    if not services.is_writer():
+    if not services.keeps_table():
         return False
     table = services.index.table
     found = table.get(_PROGRESS)
@@ -80,7 +80,7 @@ def run(
     Raise LookupError where there is no such project, or another region is the primary, whose bucket the index is of;
     OSError or RegistryError where a store does not answer.
     """
-    if not services.is_writer():
+    if not services.keeps_table():
         raise LookupError("another region is the primary: the index is made from the bucket there")
     with ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="reindex") as pool:
         cursor = begin(services, project, repository)

@@ -3,8 +3,8 @@
 The primary shows that it is alive and tells of the pulls that were made elsewhere; who was the primary learns that it
 is no more.
 
-Invariant: a copy does nothing else in the background. Jobs, repairs and counts are the primary's: of a shared table
-the later of two writes wins, and a collector that sees half of a bucket would take the rest for garbage.
+Invariant: a copy does no jobs but those of a table of its own, and repairs and counts nothing that is shared: of two
+writes to a global table the later one wins, and a collector that sees half of a bucket takes the rest for garbage.
 """
 
 from contextlib import suppress
@@ -21,7 +21,7 @@ _LOTS = 100
 
 
 def run(services: Services) -> bool:
-    """Do what is to be done, and tell whether this region does jobs; raise OSError or RegistryError."""
+    """Do what is to be done, and tell whether this region does any jobs; raise OSError or RegistryError."""
     region = services.region
     if region is None:
         return True
@@ -29,7 +29,7 @@ def run(services: Services) -> bool:
     if standing is Standing.FENCED:
         _give_way(region)
     if standing is not Standing.OPEN:
-        return False
+        return services.keeps_table()
     region.beat()
     _tell_of_pulls(services)
     return True

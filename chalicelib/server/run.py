@@ -124,7 +124,7 @@ async def _serve(settings: Settings, options: Options, fresh: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     services = build(settings)
-    if await asyncio.to_thread(services.is_writer):
+    if await asyncio.to_thread(services.keeps_table):
         await asyncio.to_thread(foundation.lay, services.directory)
     async with _downloads(settings) as downloads:
         try:
@@ -207,7 +207,7 @@ def _wake_jobs(services: Services) -> None:
 
 def _repair(services: Services) -> None:
     """Make the index agree with the bucket, in the region whose bucket that is."""
-    if services.is_writer():
+    if services.keeps_table():
         reindex.run(services)
 
 

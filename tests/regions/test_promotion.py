@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib.api.http import Response
 from chalicelib.jobs import engine, forward_audit, pulled, reindex, tend
-from chalicelib.jobs.steps import Again
+from chalicelib.jobs.steps import Again, Done
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Repository
@@ -365,3 +365,34 @@ def test_pulls_in_a_copy_are_counted_by_the_primary_once() -> None:
 def _pull_count(world: World) -> int:
     shown = orjson.loads(world.first.client.ask("GET", "/api/v2.0/projects/library/repositories/app").body)
     return int(shown.get("pull_count", 0))
+
+
+def test_a_copy_with_a_table_of_its_own_keeps_that_and_leaves_the_content() -> None:
+    world = World(own_table=True)
+    client, services = world.second.client, world.second.services
+    made = client.ask("POST", "/api/v2.0/projects", orjson.dumps({"project_name": "new"}), _JSON)
+    refused = [
+        client.ask(method, path, orjson.dumps(body), _JSON).status
+        for method, path, body in CHANGES
+        if path.startswith("/v2/") or "/system/gc" in path or "/repositories/" in path
+    ]
+    done: list[Kind] = []
+    for kind in (Kind.VERIFY, Kind.PURGE_AUDIT_LOG):
+        begun = executions.begin(services.directory, New(kind, NO_VENDOR, Trigger.MANUAL, {}, "admin"))
+        (task,) = executions.tasks(services.directory, begun)
+        engine.work(services, task.id, jobs={each: _noting(done, each) for each in Kind})
+
+    engine.wake(services)
+
+    assert made.status == 201
+    assert set(refused) == {403}
+    assert done == [Kind.PURGE_AUDIT_LOG]
+    assert executions.page(services.directory, Kind.HISTORY, NO_VENDOR).entries == ()
+
+
+def _noting(done: list[Kind], kind: Kind) -> Any:
+    def step(_: object, __: object) -> Any:
+        done.append(kind)
+        return Done()
+
+    return step

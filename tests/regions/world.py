@@ -94,6 +94,7 @@ class Side:
     clock: Clock
     table_of: MemoryObjects
     begins_as_replica: bool
+    own_table: bool = False
     way: Way = field(default_factory=Way)
     client: Client = field(init=False)
 
@@ -109,6 +110,7 @@ class Side:
             SETTINGS,
             region_name=self.name,
             begins_as_replica=self.begins_as_replica,
+            takes_arrivals=self.own_table,
             peer=PeerSettings("there", "eu-1", peer_url),
         )
         peer = Peer(Content(there, Inline(), self.clock), lambda method, key: f"{_ELSEWHERE}{key}?{method}", peer_url)
@@ -153,6 +155,7 @@ class World:
     """Two regions, the first of which is the primary to begin with."""
 
     clock: Clock = field(default_factory=Clock)
+    own_table: bool = False
     first: Side = field(init=False)
     second: Side = field(init=False)
     copies: Copies = field(init=False)
@@ -161,7 +164,8 @@ class World:
         one, two = MemoryObjects(self.clock), MemoryObjects(self.clock)
         one.written()
         self.first = Side(FIRST, one, two, self.clock, one, begins_as_replica=False)
-        self.second = Side(SECOND, two, one, self.clock, one, begins_as_replica=True)
+        table_of = two if self.own_table else one
+        self.second = Side(SECOND, two, one, self.clock, table_of, begins_as_replica=True, own_table=self.own_table)
         self.copies = Copies(one, two)
         make_projects(self.first.services, PROJECTS)
 

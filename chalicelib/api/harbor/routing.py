@@ -38,6 +38,7 @@ _SAFE = ("GET", "HEAD")
 LOGIN_PATH = "/c/login"
 _IN_ANY_REGION = (LOGIN_PATH, "/c/userExists")
 _WHILE_READ_ONLY = ("/configurations", *_IN_ANY_REGION)
+_OF_CONTENT = ("{repository_name}", "/system/gc", "/system/verify", "/retentions", "/jobservice")
 _NO_PERMISSIONS: frozenset[Permission] = frozenset()
 
 
@@ -80,16 +81,23 @@ def _handle(services: Services, request: Request) -> Response:
     permissions = _permissions(services, principal, endpoint.need, project)
     _check(principal, endpoint.need, permissions, project)
     if request.method not in _SAFE:
-        _check_changes(services, endpoint.path)
+        _check_changes(services, endpoint)
     return endpoint.handler(HarborCall(services, request, principal, parameters, permissions, project))
 
 
-def _check_changes(services: Services, path: str) -> None:
-    """Raise RegistryError where what a path changes cannot be changed here, or at all."""
-    if path not in _IN_ANY_REGION:
+def _check_changes(services: Services, endpoint: HarborEndpoint) -> None:
+    """Raise RegistryError where what an endpoint changes cannot be changed here, or at all."""
+    of_the_table = services.settings.takes_arrivals and not _changes_content(endpoint)
+    if endpoint.path not in _IN_ANY_REGION and not of_the_table:
         guard.check_region(services)
-    if path not in _WHILE_READ_ONLY:
+    if endpoint.path not in _WHILE_READ_ONLY:
         guard.check_not_read_only(services)
+
+
+def _changes_content(endpoint: HarborEndpoint) -> bool:
+    """Tell whether an endpoint may change what is in the bucket, in whose copies nothing is changed."""
+    deletes_project = (endpoint.method, endpoint.path) == ("DELETE", "/projects/{project_name_or_id}")
+    return deletes_project or any(part in endpoint.path for part in _OF_CONTENT)
 
 
 def path_of(method: str, path: str) -> str:
