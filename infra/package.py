@@ -53,7 +53,7 @@ GATEWAY_LINE: Mapping[str, str] = {
     "trace": "$context.xrayTraceId",
 }
 Json = dict[str, Any]
-_SECTIONS = ("Parameters", "Conditions", "Mappings", "Resources", "Outputs")
+_SECTIONS = ("Parameters", "Rules", "Conditions", "Mappings", "Resources", "Outputs")
 # What `.chalice/` calls things, and what stands in its place.
 # fmt: off
 _NAMES: tuple[tuple[str, Callable[[re.Match[str]], object]], ...] = (

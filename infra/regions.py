@@ -48,7 +48,8 @@ class Peer:
     def as_copy(self, here: str) -> dict[str, str]:
         """Return the parameters of the stack in the region `here` of which this one is a replica."""
         watched = {"ReplicaBucketArn": self.outputs["BucketArn"], "WatchedReplica": self.outputs["BucketName"]}
-        return {**self.known(here), **watched}
+        host = self.outputs.get("RegistryUrl", "").removeprefix("https://")
+        return {**self.known(here), **watched, "FailoverHost": host}
 
 
 def peer(cloudformation: Any, name: str) -> Peer:

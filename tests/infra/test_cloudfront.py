@@ -73,7 +73,24 @@ UPLOADS = (
     "/v2/library%2Fapp/blobs/uploads/0f3c-11",
 )
 FRONT = fragments()["front"]
-CONFIG: Json = FRONT["Resources"]["Distribution"]["Properties"]["DistributionConfig"]
+
+
+def decided(part: Any, *, failover: bool = False) -> Any:
+    """Return a part of the template as it is with another region behind it, or without; `None` is no value."""
+    if isinstance(part, list):
+        return [made for made in (decided(each, failover=failover) for each in part) if made is not None]
+    if not isinstance(part, dict):
+        return part
+    if "Fn::If" in part and part["Fn::If"][0] == "HasFailover":
+        chosen = part["Fn::If"][1 if failover else 2]
+        return None if chosen == {"Ref": "AWS::NoValue"} else decided(chosen, failover=failover)
+    made = {key: decided(each, failover=failover) for key, each in part.items()}
+    return {key: each for key, each in made.items() if each is not None}
+
+
+_CONFIG: Json = FRONT["Resources"]["Distribution"]["Properties"]["DistributionConfig"]
+CONFIG: Json = decided(_CONFIG)
+WITH_FAILOVER: Json = decided(_CONFIG, failover=True)
 FUNCTIONS = {
     name: each["Properties"]
     for name, each in FRONT["Resources"].items()
@@ -85,9 +102,14 @@ def run(file: str, events: Sequence[Json]) -> list[Json]:
     """Return what a function makes of each event, as CloudFront would get it."""
     node = shutil.which("node")
     assert node, "these tests run CloudFront's functions under Node: install nodejs"
-    program = (
-        f"'use strict';{(CODE / file).read_text()}\nconsole.log(JSON.stringify({json.dumps(events)}.map(handler)));"
+    # The module that CloudFront has notes in the request what it was told of origins.
+    module = "const told = [];const cf = {createRequestOriginGroup: (group) => told.push(group)};"
+    code = (CODE / file).read_text().replace("import cf from 'cloudfront';", module)
+    noted = (
+        "(event) => { const made = handler(event); return cf_noted(made); }" if code.startswith(module) else "handler"
     )
+    keep = "const cf_noted = (made) => ({ ...made, told: told.splice(0) });" if code.startswith(module) else ""
+    program = f"'use strict';{code}\n{keep}console.log(JSON.stringify({json.dumps(events)}.map({noted})));"
     ran = subprocess.run([node], input=program, check=False, capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
     made: list[Json] = json.loads(ran.stdout)
@@ -133,6 +155,50 @@ def test_several_claims_of_a_host_become_one() -> None:
     [passed] = run("host.js", [request(headers={"x-forwarded-host": claims})])
 
     assert passed["headers"]["x-forwarded-host"] == {"value": "registry.example.org"}
+
+
+def test_what_only_reads_is_asked_elsewhere_where_this_region_fails() -> None:
+    methods = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+    events = [request("/v2/library/app/manifests/v1") for _ in methods]
+    for method, event in zip(methods, events, strict=True):
+        event["request"]["method"] = method
+
+    made = run("failover.js", events)
+
+    group = {
+        "originIds": [{"originId": "api"}, {"originId": "other"}],
+        "failoverCriteria": {"statusCodes": [500, 502, 503, 504]},
+    }
+    assert [each.pop("told") for each in made] == [[group], [group], [], [], [], [], []]
+    assert made == run("host.js", events)
+
+
+def test_with_another_region_the_api_and_the_buckets_have_a_second_origin() -> None:
+    origins = {each["Id"]: each for each in WITH_FAILOVER["Origins"] if "Id" in each}
+    [group] = WITH_FAILOVER["OriginGroups"]["Items"]
+    members = [each["OriginId"] for each in group["Members"]["Items"]]
+    using = {
+        each["PathPattern"] for each in WITH_FAILOVER["CacheBehaviors"] if each.get("TargetOriginId") == "buckets"
+    }
+
+    assert {"api", "other", "bucket", "other-bucket"} <= set(origins)
+    assert "OriginGroups" not in CONFIG
+    assert {"other", "other-bucket"}.isdisjoint(each.get("Id", "") for each in CONFIG["Origins"])
+    # To a presigned address of the other bucket, this one answers 403.
+    assert (members, group["FailoverCriteria"]["StatusCodes"]["Items"][0]) == (["bucket", "other-bucket"], 403)
+    assert using == {"/repositories/*", "/data/*"}
+    assert origins["other-bucket"]["S3OriginConfig"] == {"OriginAccessIdentity": ""}
+    assert origins["api"]["ConnectionAttempts"] * origins["api"]["ConnectionTimeout"] <= 5
+
+
+def test_no_behaviour_that_takes_writes_has_an_origin_group() -> None:
+    """CloudFront refuses that; so the function of the API makes its group for each request that reads."""
+    groups = {each["Id"] for each in WITH_FAILOVER["OriginGroups"]["Items"]}
+    grouped = [each for each in WITH_FAILOVER["CacheBehaviors"] if each.get("TargetOriginId") in groups]
+    api = [each for each in WITH_FAILOVER["CacheBehaviors"] if each.get("TargetOriginId") == "api"]
+
+    assert all(set(each["AllowedMethods"]) == {"GET", "HEAD"} for each in grouped)
+    assert {name for each in api for name in functions_of(each).values()} == {"FailoverFunction"}
 
 
 def test_a_token_never_reaches_the_bucket_and_the_rest_does() -> None:
@@ -370,6 +436,8 @@ def test_without_the_parameter_there_is_no_front() -> None:
     assert FRONT["Parameters"]["Front"]["Default"] == "false"
     conditions = {name: each.get("Condition") for name, each in FRONT["Resources"].items()}
     assert conditions.pop("RelayOrigin") == "HasFrontedRelay"
+    assert conditions.pop("FailoverFunction") == "HasFailover"
+    assert {"Condition": "HasFront"} in FRONT["Conditions"]["HasFailover"]["Fn::And"]
     assert set(conditions.values()) == {"HasFront"}
     assert {"Condition": "HasFront"} in FRONT["Conditions"]["HasFrontedRelay"]["Fn::And"]
     assert {each.get("Condition") for each in FRONT["Outputs"].values()} == {"HasFront"}

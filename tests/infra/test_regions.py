@@ -169,6 +169,7 @@ def test_the_first_stack_is_told_where_to_copy_to_and_whom_to_watch() -> None:
     told = peer({}).as_copy("eu-west-3")
 
     assert (told["ReplicaBucketArn"], told["WatchedReplica"]) == ("arn:aws:s3:::first", "first")
+    assert f"https://{told['FailoverHost']}" == OUTPUTS["RegistryUrl"]
     assert (told["RegionName"], told["PeerBucket"], "RegionRole" in told) == ("eu-west-3", "first", False)
 
 
