@@ -38,7 +38,7 @@ COLLECTOR = "collector/"
 REGION = "region/"
 HEARTBEATS = "heartbeats/"
 NEEDS = COLLECTOR + "needs/"
-_TAGS = "_tags/"
+_TAGS, _MANIFESTS = "_tags/", "_manifests/"
 _MANIFESTS = "_manifests/"
 
 

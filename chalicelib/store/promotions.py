@@ -58,6 +58,11 @@ def demote(region: Region) -> State:
     return _put(region, found, rules.demoted(found.state, region.now()))
 
 
+def was_replaced(region: Region) -> bool:
+    """Tell whether another region was promoted since this one was the primary; raise OSError."""
+    return _later(region.read().state, region) is not None
+
+
 def rejoin(region: Region) -> State:
     """Let this region be a copy of the one that was promoted in its place; return what it is now.
 
@@ -72,9 +77,10 @@ def rejoin(region: Region) -> State:
 
 def _later(state: State, region: Region) -> Fence | None:
     """Return the promotion of another region, by the table or, where each has its own, by the other's bucket."""
-    fence, other = region.fence(), peer_state(region)
+    fence = region.fence()
     if fence and fence.primary != region.name and fence.epoch >= state.epoch:
         return fence
+    other = peer_state(region)
     if other and other.role is Role.PRIMARY and other.epoch > state.epoch:
         return Fence(other.epoch, other.primary)
     return None

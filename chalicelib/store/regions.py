@@ -182,10 +182,26 @@ class Region:
         self.objects.put(layout.role(), content, content_type=JSON, if_absent=not etag, if_match=etag)
         self._states.forget()
 
+    def lag_here(self) -> float | None:
+        """Return how many seconds ago the latest sign of life was made that arrived here, None without any."""
+        keys = [entry.key for entry in self.objects.list(layout.HEARTBEATS).entries]
+        found = [self.objects.get(key) for key in keys if key != layout.heartbeat(self.name)]
+        return min((_age(each.content, self.now()) for each in found if each), default=None)
+
+    def lag_there(self) -> float | None:
+        """Return the same of this region's signs in the other bucket; raise UNAVAILABLE."""
+        found = self.elsewhere(lambda there: there.objects.get(layout.heartbeat(self.name)), "the last sign of life")
+        return _age(found.content, self.now()) if found else None
+
     def beat(self) -> None:
         """Show that the primary is alive: elsewhere it tells how late copies are."""
         content = orjson.dumps({"time": self.now().isoformat(), "epoch": self.state().epoch})
         self.objects.put(layout.heartbeat(self.name), content, content_type=JSON)
+
+
+def _age(content: bytes, now: datetime) -> float:
+    moment = datetime.fromisoformat(orjson.loads(content)["time"])
+    return max(0.0, (now - moment).total_seconds())
 
 
 def stored(objects: ObjectStore, begins: State) -> Stored:

@@ -4,7 +4,6 @@ Invariant: what an index lacks of other manifests is no lack: it may have been p
 """
 
 from collections.abc import Iterable
-from functools import partial
 
 from chalicelib.oci import manifests as oci
 from chalicelib.oci.digests import Digest
@@ -16,14 +15,6 @@ from chalicelib.store.condemned import original, readable
 from chalicelib.store.content import Content
 
 _DEEPEST = 8
-
-
-def lacking(content: Content, repository: Repository, manifest: Manifest) -> list[Digest]:
-    """Return the blobs that a manifest, or one below it that is here, names and that cannot be pulled."""
-    wanted = dict.fromkeys(blob.digest for blob in manifest.blobs if not blob.held_elsewhere)
-    found = content.together(partial(blobs.find, content, repository), wanted)
-    missing = [digest for digest, blob in zip(wanted, found, strict=True) if blob is None]
-    return missing + lacking_below(content, repository, (child.digest for child in manifest.manifests))
 
 
 def lacking_below(

@@ -10,6 +10,7 @@ from chalicelib.api.harbor import (
     members,
     projects,
     quotas,
+    regions,
     repositories,
     retentions,
     robots,
@@ -43,6 +44,7 @@ ENDPOINTS: tuple[HarborEndpoint, ...] = (
     *audit.ENDPOINTS,
     *clearing.ENDPOINTS,
     *verification.ENDPOINTS,
+    *regions.ENDPOINTS,
     *jobservice.ENDPOINTS,
     *search.ENDPOINTS,
 )

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from chalicelib.api import guard, identity
+from chalicelib.api.harbor import regions
 from chalicelib.api.harbor.calls import PREFIX, HarborCall, HarborEndpoint, Need, Where, identifier
 from chalicelib.api.harbor.endpoints import ENDPOINTS
 from chalicelib.api.harbor.errors import HarborCode, HarborError, not_found, render, translated
@@ -36,7 +37,7 @@ _NAME, _NAME_OR_ID = "project_name", "project_name_or_id"
 _SAFE = ("GET", "HEAD")
 # Whoever made the registry read-only must be able to end that.
 LOGIN_PATH = "/c/login"
-_IN_ANY_REGION = (LOGIN_PATH, "/c/userExists")
+_IN_ANY_REGION = (LOGIN_PATH, "/c/userExists", *(row.path for row in regions.ENDPOINTS))
 _WHILE_READ_ONLY = ("/configurations", *_IN_ANY_REGION)
 _OF_CONTENT = ("{repository_name}", "/system/gc", "/system/verify", "/retentions", "/jobservice")
 _NO_PERMISSIONS: frozenset[Permission] = frozenset()
