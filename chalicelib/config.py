@@ -24,7 +24,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType({
     "ROADSTEAD_HISTORY_DAYS":       "for how many days a tag can go back to what it named before; 30",
     "ROADSTEAD_GC_GRACE_SECONDS":   "how long garbage collection spares what nothing needs; 7200, in all processes",
     "ROADSTEAD_METRICS":            "open, if everybody may read the metrics; else who may see all quotas",
-    "ROADSTEAD_PRIVATE_TARGETS":    "networks and hosts that are not public, and that webhooks may reach",
+    "ROADSTEAD_PRIVATE_TARGETS":    "networks and hosts that are not public, and that users may have it speak to",
     "ROADSTEAD_REGION_NAME":        "this region's name, where the registry is in two regions; else it is in one",
     "ROADSTEAD_REGION_ROLE":        "primary or replica: what the region is until one is promoted; primary",
     "ROADSTEAD_PEER_BUCKET":        "the other region's bucket: a replica reads there what has not arrived",

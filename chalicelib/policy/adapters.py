@@ -95,7 +95,11 @@ class Adapter:
     offering: Offering | None = None
     endpoints: Mapping[str, str] = field(default_factory=dict)
     access_key: str = ""
+    # What Harbor says of the file that the secret is.
+    credential_file: str = ""
     description: str = ""
+    # It can be asked whether it is there.
+    answers_pings: bool = True
     # Addresses that people give, by host, and what they mean.
     places: Mapping[str, Place] = field(default_factory=dict)
 
@@ -158,6 +162,7 @@ _ROWS = (
     Adapter(
         "huawei-SWR",
         listing=Listing.NONE,
+        answers_pings=False,
         description="Adapter for SWR -- The image registry of Huawei Cloud",
     ),
     Adapter(
@@ -166,6 +171,7 @@ _ROWS = (
         offering=Offering.LIST,
         endpoints=_hosts(["gcr.io", "us.gcr.io", "eu.gcr.io", "asia.gcr.io"]),
         access_key="_json_key",
+        credential_file="No Change",
     ),
     Adapter(
         "aws-ecr",

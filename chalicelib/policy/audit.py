@@ -32,6 +32,7 @@ OURS = (
     "create_tag-retention", "delete_tag-retention", "update_tag-retention", "run_tag-retention", "stop_tag-retention",
     "create_immutable-tag", "delete_immutable-tag", "update_immutable-tag",
     "create_notification-policy", "delete_notification-policy", "update_notification-policy",
+    "create_registry", "delete_registry", "update_registry",
     "create_user-group", "delete_user-group", "update_user-group",
     "update_region",
     "stop_job", "update_job-schedule", "update_job-queue",

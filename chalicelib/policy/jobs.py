@@ -24,6 +24,7 @@ class Kind(StrEnum):
     QUOTA = "QUOTA"
     HISTORY = "HISTORY"
     SECRETS = "SECRETS"
+    REGISTRY_HEALTH = "REGISTRY_HEALTH"
     ABANDONED_UPLOADS = "ABANDONED_UPLOADS"
     WEBHOOK = "WEBHOOK"
     SLACK = "SLACK"
@@ -131,6 +132,8 @@ _ROWS: Mapping[Kind, Row] = {
     Kind.ABANDONED_UPLOADS: Row(cron="0 0 * * * *"),
     Kind.HISTORY: Row(cron="0 17 4 * * *"),
     Kind.QUOTA: Row(cron="0 41 2 * * *"),
+    # Every five minutes, where there is any registry.
+    Kind.REGISTRY_HEALTH: Row(kept=12),
     # An operator who replaces a key waits for it.
     Kind.SECRETS: Row(cron="0 7 * * * *"),
     # As often as Harbor tries.

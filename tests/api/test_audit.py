@@ -77,6 +77,9 @@ EVENTS: Mapping[str, str] = MappingProxyType({
     "POST /projects/{project_name_or_id}/webhook/policies":                       "create_notification-policy",
     "PUT /projects/{project_name_or_id}/webhook/policies/{webhook_policy_id}":    "update_notification-policy",
     "DELETE /projects/{project_name_or_id}/webhook/policies/{webhook_policy_id}": "delete_notification-policy",
+    "POST /registries":                                    "create_registry",
+    "PUT /registries/{id}":                                "update_registry",
+    "DELETE /registries/{id}":                             "delete_registry",
     "PUT /quotas/{id}":                                    "update_quota",
     "POST /quotas/reconciliations":                         "update_quota",
     "PUT /system/regions":                                 "update_region",
@@ -95,6 +98,7 @@ EVENTS: Mapping[str, str] = MappingProxyType({
 SILENT: Mapping[str, str] = MappingProxyType({
     "POST /c/userExists": "it is a question",
     "POST /system/regions/alignments": "a region that never was away has nothing to align; what was aligned is told",
+    "POST /registries/ping": "it is a question",
 })
 # fmt: on
 _REPOSITORY = "/projects/{project_name}/repositories/{repository_name}"

@@ -69,6 +69,21 @@ class RefusedError(Exception):
         self.answer = Answer(status, {"errors": [{"code": "X", "message": message}]})
 
 
+def _registries() -> list[Row]:
+    credential = {"type": "basic", "access_key": "me", "access_secret": "*****"}
+    return [
+        {
+            "id": 31,
+            "name": "hub",
+            "type": "docker-hub",
+            "url": "https://hub.docker.com",
+            "credential": credential,
+            "insecure": False,
+            "status": "healthy",
+        }
+    ]
+
+
 def _projects() -> list[Row]:
     return [
         {
@@ -160,6 +175,7 @@ class Harbor:
     groups: list[Row] = field(
         default_factory=lambda: [{"id": 30, "group_name": "staff2"}, {"id": 31, "group_name": "staff"}]
     )
+    registries: list[Row] = field(default_factory=_registries)
     robots: list[Row] = field(
         default_factory=lambda: [_robot(21, ROBOT, "system"), _robot(22, "robot$library+build", "project")]
     )
@@ -323,6 +339,28 @@ def _set_member(harbor: Harbor, asked: Asked, _user: str, _name: str, number: st
 
 def _remove_member(harbor: Harbor, _asked: Asked, _user: str, _name: str, number: str) -> Answer:
     harbor.members.remove(_one(harbor.members, "member", id=int(number)))
+    return Answer(200)
+
+
+def _list_registries(harbor: Harbor, asked: Asked, _user: str) -> Answer:
+    return _page(asked, harbor.registries)
+
+
+def _create_registry(harbor: Harbor, asked: Asked, _user: str) -> Answer:
+    if any(row["name"] == asked.body["name"] for row in harbor.registries):
+        raise RefusedError(409, "a registry of this name exists already: choose another")
+    harbor.registries.append({**asked.body, "id": 32})
+    return Answer(201, None, {"Location": f"{API}/registries/32"})
+
+
+def _ping_registry(harbor: Harbor, asked: Asked, _user: str) -> Answer:
+    if _one(harbor.registries, "registry", id=asked.body["id"])["status"] != "healthy":
+        raise RefusedError(400, "the registry is unhealthy: it did not answer")
+    return Answer(200)
+
+
+def _delete_registry(harbor: Harbor, _asked: Asked, _user: str, number: str) -> Answer:
+    harbor.registries.remove(_one(harbor.registries, "registry", id=int(number)))
     return Answer(200)
 
 
@@ -511,6 +549,10 @@ ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
     ("PUT",    f"{_PROJECT}/members{_NUMBER}",   _set_member),
     ("DELETE", f"{_PROJECT}/members{_NUMBER}",   _remove_member),
     ("GET",    "/usergroups/search",             _search_groups),
+    ("GET",    "/registries",                    _list_registries),
+    ("POST",   "/registries",                    _create_registry),
+    ("POST",   "/registries/ping",               _ping_registry),
+    ("DELETE", f"/registries{_NUMBER}",          _delete_registry),
     ("GET",    "/robots",                        _list_robots),
     ("POST",   "/robots",                        _create_robot),
     ("GET",    f"/robots{_NUMBER}",              _get_robot),

@@ -50,7 +50,7 @@ _KEEPING = {
     "trigger": {"kind": "Schedule", "settings": {"cron": "0 0 3 * * *"}},
     "scope": {"level": "project", "ref": 1},
 }
-_MADE = ("{label_id}", "{immutable_rule_id}")
+_MADE = ("{id}", "{label_id}", "{immutable_rule_id}")
 _GROUP = {"group_name": "deck", "group_type": 1, "ldap_group_dn": "cn=deck"}
 _HOOKS = _PROJECT + "/webhook"
 _HOOK = _HOOKS + "/policies/{webhook_policy_id}"
@@ -59,6 +59,13 @@ TELLING = {
     "event_types": ["DELETE_ARTIFACT"],
     "targets": [{"type": "http", "address": "https://hooks.example.com", "auth_header": "Bearer x"}],
     "signing_secret": "y",
+}
+# A registry of a make that is not asked whether it is there.
+ELSEWHERE = {
+    "name": "elsewhere",
+    "type": "huawei-SWR",
+    "url": "https://swr.example.com",
+    "credential": {"type": "basic", "access_key": "us", "access_secret": "s3cret"},
 }
 _TOLD = {"happened": Happened(EventType.DELETED, 1).document(), "notify": "http", "target": 0}
 # Whose jobs these are: nobody's of those that the endpoints show.
@@ -221,6 +228,16 @@ HARBOR: tuple[Step, ...] = (
     Step("GET", "/auditlog-exts/events"),
     Step("GET", "/projects/{project_name}/logs"),
     Step("GET", "/projects/{project_name}/auditlog-exts"),
+    Step("GET", "/replication/adapters"),
+    Step("GET", "/replication/adapterinfos"),
+    Step("POST", "/registries/ping", ELSEWHERE),
+    Step("POST", "/registries", ELSEWHERE, "id"),
+    Step("GET", "/registries"),
+    Step("GET", "/registries/{id}"),
+    Step("GET", "/registries/{id}/info"),
+    Step("PUT", "/registries/{id}", {"description": "the other one"}),
+    Step("POST", "/registries/ping", {"id": "{id}"}),
+    Step("DELETE", "/registries/{id}"),
     Step("GET", "/search?q=app"),
     Step("GET", "/statistics"),
     Step("POST", "/projects/short-lived/repositories/copy/artifacts?from=library/app:v2"),

@@ -410,6 +410,8 @@ def test_requests_by_hand_are_made_where_they_are_known() -> None:
         ("dynamodb", "dynamo_client"),
         ("parameters", "signed_headers"),
         ("sqs", "client"),
+        # As the owner of the other registry, with the credential that was given for it.
+        ("ecr", "client"),
     }
 
 

@@ -13,7 +13,8 @@ from chalicelib.policy.jobs import NO_VENDOR, Kind, Trigger
 from chalicelib.policy.webhooks import EventType, Notify, Policy, Target
 from chalicelib.services import Services
 from chalicelib.store import executions, sealed
-from chalicelib.store.directory import projects, webhooks
+from chalicelib.store.directory import projects, registries, webhooks
+from chalicelib.store.directory.registries import NewRegistry
 from chalicelib.store.executions import New
 from chalicelib.store.job_logs import read
 from chalicelib.store.sealed import SealError
@@ -155,3 +156,16 @@ def test_the_registry_does_it_every_hour(world: World) -> None:
     found = executions.get(world.services.directory, task.execution_id)
     assert found
     assert found.extra_attrs["sealed"] == 1
+
+
+def test_the_secrets_of_other_registries_follow_the_key(world: World) -> None:
+    directory = world.services.directory
+    for name, key in (("hub", OLD), ("lost", GONE), ("open", None)):
+        secret = sealed.seal([key], "s3cret") if key else ""
+        registries.create(directory, NewRegistry(name, "docker-registry", "https://a.example", secret=secret), "")
+    world.sign_with(NEW, OLD)
+
+    assert world.step() == Done({"sealed": 1, "lost": 1})
+    found = registries.named(directory, "hub")
+    assert found
+    assert sealed.unseal([NEW], found.secret) == "s3cret"

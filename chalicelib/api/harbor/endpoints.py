@@ -11,6 +11,7 @@ from chalicelib.api.harbor import (
     projects,
     quotas,
     regions,
+    registries,
     repositories,
     retentions,
     robots,
@@ -46,5 +47,6 @@ ENDPOINTS: tuple[HarborEndpoint, ...] = (
     *verification.ENDPOINTS,
     *regions.ENDPOINTS,
     *jobservice.ENDPOINTS,
+    *registries.ENDPOINTS,
     *search.ENDPOINTS,
 )

@@ -46,14 +46,6 @@ _ROWS: dict[str, tuple[tuple[str, str], ...]] = {
         ("GET PUT", "/executions/{id}"),
         ("GET", "/executions/{id}/tasks"),
         ("GET", "/executions/{id}/tasks/{task_id}/log"),
-        ("GET", "/adapters"),
-        ("GET", "/adapterinfos"),
-    ),
-    "/registries": (
-        ("GET POST", ""),
-        ("POST", "/ping"),
-        ("DELETE GET PUT", "/{id}"),
-        ("GET", "/{id}/info"),
     ),
     "/scanners": (
         ("GET POST", ""),

@@ -94,7 +94,7 @@ def count(directory: Directory) -> int:
     return REGISTRIES.count(directory)
 
 
-def site(settings: Sealing, registry: Registry) -> Site:
+def site(settings: Sealing, registry: Registry | NewRegistry) -> Site:
     """Return how a registry is spoken to; raise SealError where no key opens its secret."""
     secret = sealed.unseal(settings.signing_keys, registry.secret) if registry.secret else ""
     return Site(

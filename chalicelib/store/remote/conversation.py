@@ -71,7 +71,7 @@ class Conversation:
             raise RemoteError(str(error)) from error
         self.authority = Authority(self.site, self.wire)
 
-    def url(self, *parts: str) -> str:
+    def address(self, *parts: str) -> str:
         """Return the URL of something below `/v2/`; raise MissingError where no registry can have it."""
         path = "/".join(parts)
         if any(each in ("", ".", "..") for each in path.split("/")):

@@ -29,21 +29,21 @@ _DOWN = 500
 
 def tags(talk: Conversation, repository: str) -> Iterator[str]:
     """Yield the tags of a repository; raise MissingError where there is no repository, and RemoteError."""
-    url = f"{talk.url(repository, 'tags', 'list')}?n={_PAGE}"
+    url = f"{talk.address(repository, 'tags', 'list')}?n={_PAGE}"
     for document in _pages(talk, url, Access.to(repository, "pull"), f"does not list {repository}"):
         yield from (each for each in _texts(document.get("tags")) if _is(Tag, each))
 
 
 def catalog(talk: Conversation) -> Iterator[str]:
     """Yield the repositories that we may see; raise RemoteError where the registry does not tell."""
-    url = f"{talk.url('_catalog')}?n={_PAGE}"
+    url = f"{talk.address('_catalog')}?n={_PAGE}"
     for document in _pages(talk, url, Access(("registry:catalog:*",)), "does not list its repositories"):
         yield from (each for each in _texts(document.get("repositories")) if _is(Repository, each))
 
 
 def referrers(talk: Conversation, repository: str, digest: str) -> list[Mapping[str, Any]]:
     """Return the descriptors of what refers to a manifest; raise RemoteError."""
-    url = talk.url(repository, "referrers", digest)
+    url = talk.address(repository, "referrers", digest)
     try:
         found = [
             each

@@ -87,7 +87,7 @@ def prepare(talk: Conversation, repository: str, *, public: bool) -> None:
 
 
 def _delete(talk: Conversation, repository: str, reference: str) -> None:
-    request = Request("DELETE", talk.url(repository, "manifests", reference))
+    request = Request("DELETE", talk.address(repository, "manifests", reference))
     # Docker's registry grants "delete" alone; Harbor and others want it beside "pull".
     access = Access.to(repository, "pull,push,delete")
     talk.tell(Asking(request, f"deletes nothing of {repository}", access, _DONE))
@@ -95,7 +95,7 @@ def _delete(talk: Conversation, repository: str, reference: str) -> None:
 
 def _tags_of(talk: Conversation, repository: str, digest: str) -> list[str]:
     """Return the tags of a manifest, as Google's registries list them beside the tags."""
-    request = Request("GET", talk.url(repository, "tags", "list"))
+    request = Request("GET", talk.address(repository, "tags", "list"))
     asking = Asking(request, f"does not list {repository}", Access.to(repository, "pull"))
     with talk.ask(asking) as answer:
         document = _object(answer.content(_MOST_LISTED))

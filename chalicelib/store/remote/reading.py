@@ -86,7 +86,7 @@ class Verified:
 
 def head_manifest(talk: Conversation, repository: str, reference: str) -> Described | None:
     """Return what a reference names, or None; raise RemoteError."""
-    request = Request("HEAD", talk.url(repository, "manifests", reference), {"Accept": ACCEPT})
+    request = Request("HEAD", talk.address(repository, "manifests", reference), {"Accept": ACCEPT})
     try:
         answer = talk.tell(Asking(request, f"does not tell of {repository}", Access.to(repository, "pull")))
     except MissingError:
@@ -106,7 +106,7 @@ def _described(found: Fetched) -> Described:
 
 def get_manifest(talk: Conversation, repository: str, reference: str) -> Fetched:
     """Return what a reference names; raise RemoteError: UntrueError where it is not what was asked for."""
-    request = Request("GET", talk.url(repository, "manifests", reference), {"Accept": ACCEPT})
+    request = Request("GET", talk.address(repository, "manifests", reference), {"Accept": ACCEPT})
     asking = Asking(request, f"does not give {repository}", Access.to(repository, "pull"))
     with talk.ask(asking) as answer:
         content = answer.content(manifests.MAX_MANIFEST)
@@ -122,7 +122,7 @@ def get_manifest(talk: Conversation, repository: str, reference: str) -> Fetched
 
 def blob_size(talk: Conversation, repository: str, digest: str) -> int | None:
     """Return the size of a blob, or None where the repository has none; raise RemoteError."""
-    request = Request("HEAD", talk.url(repository, "blobs", digest))
+    request = Request("HEAD", talk.address(repository, "blobs", digest))
     access = Access.to(repository, "pull")
     with suppress(MissingError):
         answer = talk.tell(Asking(request, "does not tell of a blob", access))
@@ -136,7 +136,7 @@ def blob_size(talk: Conversation, repository: str, digest: str) -> int | None:
 
 def blob_location(talk: Conversation, repository: str, digest: str) -> str | None:
     """Return where a registry leads for a blob, or None where it gives the bytes itself; raise RemoteError."""
-    url = talk.url(repository, "blobs", digest)
+    url = talk.address(repository, "blobs", digest)
     asking = Asking(Request("GET", url), "does not give a blob", Access.to(repository, "pull"), stay=True)
     with talk.ask(asking) as answer:
         if answer.status not in MOVED:
@@ -148,7 +148,7 @@ def blob_location(talk: Conversation, repository: str, digest: str) -> str | Non
 def read_blob(talk: Conversation, repository: str, digest: str, start: int) -> Blob:
     """Return a blob's bytes from `start` on; raise RemoteError."""
     headers = {"Range": f"bytes={start}-"} if start else {}
-    request = Request("GET", talk.url(repository, "blobs", digest), headers)
+    request = Request("GET", talk.address(repository, "blobs", digest), headers)
     wanted = (_OK, _PARTIAL) if start else (_OK,)
     answer = talk.ask(Asking(request, f"does not give the blob {digest}", Access.to(repository, "pull"), wanted))
     try:

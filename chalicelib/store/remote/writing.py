@@ -41,7 +41,7 @@ def mount(talk: Conversation, repository: str, digest: str, source: str) -> bool
     """Tell whether a repository now has a blob of another one; raise RemoteError where nobody said."""
     query = urlencode({"mount": digest, "from": source})
     access = Access.to(repository, "pull,push", f"repository:{source}:pull")
-    request = Request("POST", f"{talk.url(repository, 'blobs', 'uploads')}/?{query}", content=b"")
+    request = Request("POST", f"{talk.address(repository, 'blobs', 'uploads')}/?{query}", content=b"")
     try:
         answer = talk.tell(Asking(request, "does not mount a blob", access, (_CREATED, _ACCEPTED)))
     except (DeniedError, MissingError):
@@ -53,7 +53,7 @@ def mount(talk: Conversation, repository: str, digest: str, source: str) -> bool
 
 def begin(talk: Conversation, repository: str) -> tuple[str, int]:
     """Return where a new upload goes, and the fewest bytes that the registry wants in a chunk; raise RemoteError."""
-    request = Request("POST", f"{talk.url(repository, 'blobs', 'uploads')}/", content=b"")
+    request = Request("POST", f"{talk.address(repository, 'blobs', 'uploads')}/", content=b"")
     answer = talk.tell(Asking(request, "takes no upload", Access.to(repository, "pull,push"), (_ACCEPTED,)))
     least = answer.headers.get("oci-chunk-min-length", "")
     return _next(talk, request.url, answer), int(least[:12]) if least.isdecimal() else 0
@@ -111,7 +111,7 @@ def cancel(talk: Conversation, location: str) -> None:
 
 def put_manifest(talk: Conversation, repository: str, reference: str, media_type: str, content: bytes) -> None:
     """Write a manifest, and list it where clients look for what refers to its subject; raise RemoteError."""
-    url = talk.url(repository, "manifests", reference)
+    url = talk.address(repository, "manifests", reference)
     request = Request("PUT", url, {"Content-Type": media_type}, content)
     answer = talk.tell(
         Asking(request, f"took no manifest of {repository}", Access.to(repository, "pull,push"), _DONE)
