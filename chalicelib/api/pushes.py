@@ -16,7 +16,7 @@ from chalicelib.api import auth, guard
 from chalicelib.api.endpoints import Call
 from chalicelib.api.http import Request, Response
 from chalicelib.api.registry import reference_of
-from chalicelib.changes import charging, fixed, indexing
+from chalicelib.changes import charging, fixed, indexing, replicating
 from chalicelib.changes.charging import Account
 from chalicelib.oci import manifests as oci_manifests
 from chalicelib.oci import uploads as oci_uploads
@@ -63,6 +63,7 @@ def put_manifest(call: Call) -> Response:
         events = [_happened(call, EventType.PUSHED, digest, tag) for tag in tags or (None,)]
         with indexing.notified(call.services, call.project, events), _audited(call, "create", reference):
             indexing.pushed(call.services, call.project.id, call.repository, manifest, digest, tags)
+        replicating.pushed(call.services, call.grant.principal.name, call.repository, manifest, digest, tags)
 
     charged = charging.account(call.services, call.project)
     charging.put_manifest(charged, call.repository, manifest, digest, tags, told)
@@ -95,19 +96,20 @@ def _extra_tags(request: Request) -> tuple[Tag, ...]:
 def delete_manifest(call: Call) -> Response:
     """Delete a tag, or a manifest with all that belongs to it (end-9)."""
     services, repository, reference = call.services, call.repository, reference_of(call)
-    tell = partial(indexing.deleted, services, call.project.id, repository)
+    tell, name = partial(indexing.deleted, services, call.project.id, repository), call.grant.principal.name
     if isinstance(reference, Tag):
         fixed.check_may_go(call.project, repository, reference)
         manifests.delete_tag(services.content, repository, reference)
         with _audited(call, "delete", reference):
             tell(reference)
+        replicating.untagged(services, name, repository, reference)
     else:
-        held = fixed.test(call.project, repository)
-        manner = Manner(tell, held)
+        manner = Manner(tell, fixed.test(call.project, repository))
+        tags = replicating.tags_of(services, call.project.id, repository, reference)
         cascade.delete(services.content, services.index, call.project.id, repository, reference, manner)
-        name = call.grant.principal.name
         with indexing.notified(services, call.project, [_happened(call, EventType.DELETED, reference)]):
             indexing.artifact_audited(services, name, "delete", call.project.id, repository, reference)
+        replicating.deleted(services, name, repository, reference, tags)
     return Response(202)
 
 

@@ -15,7 +15,6 @@ from chalicelib.cli.completion import completion
 from chalicelib.cli.doctor import doctor
 from chalicelib.cli.failures import exit_codes
 from chalicelib.cli.projects import member, project
-from chalicelib.cli.regions import region
 from chalicelib.cli.registries import registry
 from chalicelib.cli.repositories import artifact, repo
 from chalicelib.cli.robots import robot
@@ -138,7 +137,6 @@ for client in (
     registry,
     gc,
     verify,
-    region,
     doctor,
     completion,
 ):

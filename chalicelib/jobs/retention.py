@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import urlsplit
 
+from chalicelib.changes import replicating
 from chalicelib.jobs.steps import Again, Done, Outcome, TaskRun
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
@@ -200,6 +201,7 @@ class _Retention:
         else:
             self.gone.append(f"{name}:{candidate.tags[0]}" if candidate.tags else f"{name}@{digest}")
             self._audit(digest)
+            replicating.deleted(self.services, ACTOR, home.repository, digest, candidate.tags)
         return True
 
     def _tell(self, reference: Tag | Digest) -> None:

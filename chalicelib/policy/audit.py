@@ -33,6 +33,8 @@ OURS = (
     "create_immutable-tag", "delete_immutable-tag", "update_immutable-tag",
     "create_notification-policy", "delete_notification-policy", "update_notification-policy",
     "create_registry", "delete_registry", "update_registry",
+    "create_replication-policy", "delete_replication-policy", "update_replication-policy",
+    "run_replication", "stop_replication",
     "create_user-group", "delete_user-group", "update_user-group",
     "update_region",
     "stop_job", "update_job-schedule", "update_job-queue",

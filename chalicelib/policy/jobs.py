@@ -28,6 +28,7 @@ class Kind(StrEnum):
     ABANDONED_UPLOADS = "ABANDONED_UPLOADS"
     WEBHOOK = "WEBHOOK"
     SLACK = "SLACK"
+    REPLICATION = "REPLICATION"
 
 
 # The vendor of what the registry does for itself, as Harbor has it.
@@ -134,6 +135,7 @@ _ROWS: Mapping[Kind, Row] = {
     Kind.QUOTA: Row(cron="0 41 2 * * *"),
     # Every five minutes, where there is any registry.
     Kind.REGISTRY_HEALTH: Row(kept=12),
+    Kind.REPLICATION: Row(alone=False),
     # An operator who replaces a key waits for it.
     Kind.SECRETS: Row(cron="0 7 * * * *"),
     # As often as Harbor tries.

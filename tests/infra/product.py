@@ -17,16 +17,21 @@ from chalicelib.oci import manifests as oci_manifests
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.policy.jobs import NO_VENDOR, Kind, Trigger
+from chalicelib.policy.replication import Filter, FilterKind, Policy
 from chalicelib.policy.webhook_payloads import Happened
 from chalicelib.policy.webhooks import EventType
 from chalicelib.services import Services
 from chalicelib.store import blobs, executions, layout, manifests
 from chalicelib.store.content import Content
-from chalicelib.store.directory import Directory, logins
+from chalicelib.store.directory import Directory, logins, registries, replication
+from chalicelib.store.directory.registries import NewRegistry
 from chalicelib.store.executions import New, Task
+from chalicelib.store.replicating import COPY, ITEMS, OPERATION, TO
 from tests.api.artifacts import Registry
 from tests.api.asking import basic
+from tests.jobs.replicating import add_image, subject
 from tests.memory import PASSWORD
+from tests.store.remote.fake import FakeRegistry
 
 LARGE = bytes(17 << 20)
 # From where the events of the tests come.
@@ -50,7 +55,7 @@ _KEEPING = {
     "trigger": {"kind": "Schedule", "settings": {"cron": "0 0 3 * * *"}},
     "scope": {"level": "project", "ref": 1},
 }
-_MADE = ("{id}", "{label_id}", "{immutable_rule_id}")
+_MADE = ("{id}", "{registry_id}", "{label_id}", "{immutable_rule_id}")
 _GROUP = {"group_name": "deck", "group_type": 1, "ldap_group_dn": "cn=deck"}
 _HOOKS = _PROJECT + "/webhook"
 _HOOK = _HOOKS + "/policies/{webhook_policy_id}"
@@ -60,6 +65,14 @@ TELLING = {
     "targets": [{"type": "http", "address": "https://hooks.example.com", "auth_header": "Bearer x"}],
     "signing_secret": "y",
 }
+REPLICATING = {
+    "name": "out",
+    "dest_registry": {"id": "{registry_id}"},
+    "trigger": {"type": "scheduled", "trigger_settings": {"cron": "0 0 4 * * *"}},
+    "enabled": True,
+}
+# After these the id in paths is what it was before that was made which they end.
+_LAST = ("PUT /replication/executions/{id}", "DELETE /replication/policies/{id}")
 # A registry of a make that is not asked whether it is there.
 ELSEWHERE = {
     "name": "elsewhere",
@@ -237,6 +250,17 @@ HARBOR: tuple[Step, ...] = (
     Step("GET", "/registries/{id}/info"),
     Step("PUT", "/registries/{id}", {"description": "the other one"}),
     Step("POST", "/registries/ping", {"id": "{id}"}),
+    Step("POST", "/replication/policies", REPLICATING, "id"),
+    Step("GET", "/replication/policies"),
+    Step("GET", "/replication/policies/{id}"),
+    Step("PUT", "/replication/policies/{id}", {**REPLICATING, "src_registry": {"id": 0}}),
+    Step("POST", "/replication/executions", {"policy_id": "{id}"}, "id"),
+    Step("GET", "/replication/executions"),
+    Step("GET", "/replication/executions/{id}"),
+    Step("GET", "/replication/executions/{id}/tasks"),
+    Step("GET", "/replication/executions/{id}/tasks/{task_id}/log"),
+    Step("PUT", "/replication/executions/{id}"),
+    Step("DELETE", "/replication/policies/{id}"),
     Step("DELETE", "/registries/{id}"),
     Step("GET", "/search?q=app"),
     Step("GET", "/statistics"),
@@ -356,13 +380,17 @@ def late(registry: Registry, services: Services) -> None:
 
 def harbor(registry: Registry) -> Iterator[tuple[Step, Response]]:
     """Ask for every step of `HARBOR`; yield it with the answer."""
-    names = {**_NAMES, **_begun(registry)}
+    names, before = {**_NAMES, **_begun(registry)}, list[str]()
     for step in HARBOR:
         answer = registry.api(step.method, step.path.format(**names), _filled(step.body, names))
+        if f"{step.method} {step.path}" in _LAST:
+            names["id"] = before.pop()
         if step.made:
+            before.append(names.get("id", ""))
             names[step.made] = answer.headers["Location"].rpartition("/")[2]
         if step.made == "eid":
             names["tid"] = _spread(registry, int(names["eid"]))
+        names |= _more(registry, step, names)
         if step.made == "webhook_policy_id":
             names |= _told(registry, int(names["webhook_policy_id"]))
         yield step, answer
@@ -374,6 +402,16 @@ def _told(registry: Registry, policy: int) -> Mapping[str, str]:
     [task], changes = executions.beginning(services.directory, New(Kind.WEBHOOK, policy, Trigger.EVENT, _TOLD))
     services.directory.table.commit(*changes)
     return {"execution_id": str(task.execution_id), "task_id": str(task.id)}
+
+
+def _more(registry: Registry, step: Step, names: Mapping[str, str]) -> Mapping[str, str]:
+    """Return further names of what a step made."""
+    if step.path == "/registries" and step.made:
+        return {"registry_id": names["id"]}
+    if step.path == "/replication/executions" and step.made:
+        services: Services = getattr(registry.client, "live", None) or registry.client.services
+        return {"task_id": str(executions.tasks(services.directory, int(names["id"]))[0].id)}
+    return {}
 
 
 def _spread(registry: Registry, execution: int) -> str:
@@ -454,12 +492,39 @@ def begin_retention(registry: Registry, directory: Directory) -> list[Task]:
     return list(executions.tasks(directory, execution))
 
 
+def begin_replication(directory: Directory, far: FakeRegistry) -> list[Task]:
+    """Let another registry have what a policy brings here, and begin that, and a policy that brings things there."""
+    image = add_image(far, "far/app", "v1", LARGE)
+    add_image(far, "far/app", "", b"signed", **subject(image))
+    registry = registries.create(directory, NewRegistry("far", "docker-registry", far.url), registries.HEALTHY)
+    # The tasks that list find nothing.
+    filters = (Filter(FilterKind.NAME, ("nothing/**",)),)
+    fetching = {"repository": "far/app", TO: "library/far", OPERATION: COPY, ITEMS: 1}
+    sending = {"repository": "library/app", TO: "far/app", OPERATION: COPY, ITEMS: 1}
+    begun: list[Task] = []
+    for policy, what in (
+        (Policy("in", registry, 0, enabled=True, filters=filters), fetching),
+        (Policy("out", 0, registry, enabled=True, filters=filters), sending),
+    ):
+        number = replication.create(directory, policy, "admin")
+        tasks, changes = executions.beginning(
+            directory, New(Kind.REPLICATION, number, Trigger.MANUAL, {}, "", [{}, what])
+        )
+        directory.table.commit(*changes)
+        begun += tasks
+    return begun
+
+
 def _filled(body: object, names: Mapping[str, str]) -> object:
     """Return the body with the numbers that were made; no other text of a body has braces."""
     if not isinstance(body, dict):
         return body
-    filled = {name: value.format(**names) if value in _MADE else value for name, value in body.items()}
-    return {name: int(value) if name == "id" else value for name, value in filled.items()}
+    filled = {
+        name: value.format(**names) if isinstance(value, str) and value in _MADE else _filled(value, names)
+        for name, value in body.items()
+    }
+    numbers = ("id", "policy_id")
+    return {name: int(str(value)) if name in numbers else value for name, value in filled.items()}
 
 
 def behind_the_index(registry: Registry, services: Services) -> None:

@@ -11,7 +11,7 @@ from chalicelib.api.harbor.belongings import translated_missing
 from chalicelib.api.harbor.calls import HarborCall, created, done, typed
 from chalicelib.api.harbor.errors import bad_request, conflict, not_found
 from chalicelib.api.http import Response
-from chalicelib.changes import fixed, indexing
+from chalicelib.changes import fixed, indexing, replicating
 from chalicelib.oci import manifests as oci
 from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Tag
@@ -51,6 +51,7 @@ def create_tag(call: HarborCall) -> Response:
     manifests.put(content, repository, manifest, found.digest, [tag], restored, fixed=once)
     indexing.retagged(call.services, call.project.id, repository, tag, found.digest)
     call.log("tag", "create", f"{repository}:{tag}")
+    replicating.tagged(call.services, call.principal.name, repository, found.digest, [tag])
     return created(call, tag.name)
 
 
@@ -68,4 +69,5 @@ def delete_tag(call: HarborCall) -> Response:
     manifests.delete_tag(call.services.content, repository, tag)
     indexing.deleted(call.services, call.project.id, repository, tag)
     call.log("tag", "delete", f"{repository}:{tag}")
+    replicating.untagged(call.services, call.principal.name, repository, tag)
     return done()

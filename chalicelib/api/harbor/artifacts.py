@@ -17,7 +17,7 @@ from chalicelib.api.harbor.artifact_views import Located, Options, accessories, 
 from chalicelib.api.harbor.calls import HarborCall, HarborEndpoint, answer, created, done, in_project, typed
 from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, conflict, not_found
 from chalicelib.api.http import Response
-from chalicelib.changes import fixed, indexing
+from chalicelib.changes import fixed, indexing, replicating
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Repository
@@ -49,11 +49,13 @@ def delete_artifact(call: HarborCall) -> Response:
     tell = partial(indexing.deleted, services, home.project_id, home.repository)
     held = fixed.test(call.project, home.repository)
     manner = Manner(tell, held)
+    tags = replicating.tags_of(services, home.project_id, home.repository, found.digest)
     cascade.delete(services.content, services.index, home.project_id, home.repository, found.digest, manner)
     with indexing.notified(
         services, call.project, [_happened(call, EventType.DELETED, home.repository, found.digest)]
     ):
         call.log("artifact", "delete", _resource(found))
+    replicating.deleted(services, call.principal.name, home.repository, found.digest, tags)
     return done()
 
 
@@ -81,10 +83,11 @@ def copy_artifact(call: HarborCall) -> Response:
     if match is None:
         raise bad_request("from must be <project>/<repository>:<tag> or <project>/<repository>@<digest>")
     source = _source(call, match["name"], match["tag"] or match["digest"])
-    belongings.copy(call.services, source, call.project, target)
+    tags = belongings.copy(call.services, source, call.project, target)
     events = [_happened(call, EventType.PUSHED, target, source.digest)]
     with indexing.notified(call.services, call.project, events):
         call.log("artifact", "create", f"{target}@{source.artifact.digest}")
+    replicating.tagged(call.services, call.principal.name, target, source.digest, tags)
     return created(call, source.artifact.digest)
 
 

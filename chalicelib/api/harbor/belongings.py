@@ -40,8 +40,8 @@ class _Copy:
     done: set[Digest]
 
 
-def copy(services: Services, source: Located, project: Project, target: Repository) -> None:
-    """Copy an artifact with its tags, children and accessories into a repository of a project.
+def copy(services: Services, source: Located, project: Project, target: Repository) -> tuple[Tag, ...]:
+    """Copy an artifact with its tags, which are returned, children and accessories into a repository of a project.
 
     Raise NOT_FOUND where a part is gone, PRECONDITION where a tag is immutable in the target and exists, and DENIED
     where it does not fit into the project's quota.
@@ -51,6 +51,7 @@ def copy(services: Services, source: Located, project: Project, target: Reposito
     charged = charging.account(services, project)
     under_way = _Copy(services, source.home.repository, charged, target, set())
     _copy(under_way, source, names, _DEEPEST)
+    return names
 
 
 def _tags(index: Index, source: Located) -> tuple[Tag, ...]:

@@ -12,6 +12,7 @@ from chalicelib.api.harbor import (
     quotas,
     regions,
     registries,
+    replication,
     repositories,
     retentions,
     robots,
@@ -48,5 +49,6 @@ ENDPOINTS: tuple[HarborEndpoint, ...] = (
     *regions.ENDPOINTS,
     *jobservice.ENDPOINTS,
     *registries.ENDPOINTS,
+    *replication.ENDPOINTS,
     *search.ENDPOINTS,
 )

@@ -38,12 +38,13 @@ def list_registries(call: HarborCall) -> Response:
         wanted = replace(wanted, conditions={**wanted.conditions, "name": f"~{part}"})
     if wanted.natural:
         found = registries.page(directory, wanted.slice)
-        return listing.answered(call, wanted, list(map(_shown, found.entries)), registries.count(directory))
-    chosen, total = listing.select(wanted, list(map(_shown, registries.every(directory))))
+        return listing.answered(call, wanted, list(map(shown, found.entries)), registries.count(directory))
+    chosen, total = listing.select(wanted, list(map(shown, registries.every(directory))))
     return listing.answered(call, wanted, chosen, total)
 
 
-def _shown(registry: Registry) -> dict[str, Any]:
+def shown(registry: Registry) -> dict[str, Any]:
+    """Return a registry as Harbor writes it, without its secret."""
     return {
         "id": registry.id,
         "name": registry.name,
@@ -152,10 +153,11 @@ def _site(call: HarborCall, registry: NewRegistry | Registry) -> Site:
 def get_registry(call: HarborCall) -> Response:
     """Show a registry; 0 is this one."""
     number = call.number("id")
-    return answer(_shown_local(call) if number == _LOCAL else _shown(_found(call, number)))
+    return answer(shown_local(call) if number == _LOCAL else shown(_found(call, number)))
 
 
-def _shown_local(call: HarborCall) -> dict[str, Any]:
+def shown_local(call: HarborCall) -> dict[str, Any]:
+    """Return this registry as Harbor writes it among others."""
     url = call.services.settings.public_url or call.request.base_url
     return {"id": _LOCAL, "name": "Local", "type": "harbor", "url": url, "insecure": False, "status": HEALTHY}
 

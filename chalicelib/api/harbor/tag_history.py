@@ -12,7 +12,7 @@ from chalicelib.api.harbor import listing, repositories
 from chalicelib.api.harbor.calls import HarborCall, HarborEndpoint, answer, in_project, typed
 from chalicelib.api.harbor.errors import HarborCode, HarborError, not_found
 from chalicelib.api.http import Response
-from chalicelib.changes import charging, indexing
+from chalicelib.changes import charging, indexing, replicating
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.manifests import Manifest
@@ -80,6 +80,7 @@ def _put(call: HarborCall, repository: Repository, manifest: Manifest, digest: D
     charged = charging.account(call.services, call.project)
     charging.put_manifest(charged, repository, manifest, digest, names, restored)
     indexing.pushed(call.services, call.project.id, repository, manifest, digest, names)
+    replicating.pushed(call.services, call.principal.name, repository, manifest, digest, names)
 
 
 _TAG = "/projects/{project_name}/repositories/{repository_name}/tags/{tag_name}"

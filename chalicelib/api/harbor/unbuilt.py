@@ -39,14 +39,6 @@ _ROWS: dict[str, tuple[tuple[str, str], ...]] = {
         ("GET POST", "/instances"),
         ("DELETE GET PUT", "/instances/{preheat_instance_name}"),
     ),
-    "/replication": (
-        ("GET POST", "/policies"),
-        ("DELETE GET PUT", "/policies/{id}"),
-        ("GET POST", "/executions"),
-        ("GET PUT", "/executions/{id}"),
-        ("GET", "/executions/{id}/tasks"),
-        ("GET", "/executions/{id}/tasks/{task_id}/log"),
-    ),
     "/scanners": (
         ("GET POST", ""),
         ("POST", "/ping"),

@@ -1,0 +1,87 @@
+"""Begins the replication of what just changed here: `jobs.replicate` does the copying, or the deleting.
+
+Invariants:
+* It comes after the change, costs nothing where no policy was ever to be begun by events, and fails nothing: an event
+  that cannot be noted is in the process's log, and the next scheduled or manual execution makes up for it.
+* A manifest that was pushed by its digest alone begins nothing unless it belongs to another one: it is a part of an
+  index that is about to come, or what no tag will ever lead to.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.policy import replication
+from chalicelib.policy.jobs import Kind, Trigger
+from chalicelib.policy.replication import Candidate, FilterKind, Policy
+from chalicelib.store import executions
+from chalicelib.store.directory import Directory
+from chalicelib.store.directory import replication as policies
+
+log = logging.getLogger(__name__)
+
+# What the parameters of a task say.
+REPOSITORY, TO, OPERATION, ITEMS, ONLY = "repository", "to", "operation", "items", "only"
+COPY, DELETION = "copy", "deletion"
+DIGEST, TAGS, SUBJECT = "digest", "tags", "subject"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happened to an artifact: it was pushed, or named by tags; or (`deleted`) it or its tags are gone.
+
+    `tags` are those that came, or went; of an artifact that went as a whole (`whole`), those that it had. `subject`
+    is what it belongs to, where it has no tags.
+    """
+
+    repository: str
+    digest: str
+    tags: tuple[str, ...] = ()
+    subject: str = ""
+    deleted: bool = False
+    whole: bool = False
+
+
+def begin(directory: Directory, changes: Iterable[Change], by: str) -> None:
+    """Begin an execution of each policy that wants to know of a change."""
+    try:
+        stored = policies.begun_by_events(directory)
+    except Exception:
+        log.exception("no replication policy heard of a change")
+        return
+    for change in changes:
+        for each in stored:
+            try:
+                _begin(directory, each.id, each.policy, change, by)
+            except Exception:
+                log.exception("the replication policy %s missed a change of %s", each.policy.name, change.repository)
+
+
+def _begin(directory: Directory, number: int, policy: Policy, change: Change, by: str) -> None:
+    parameters = _parameters(policy, change)
+    if parameters is not None:
+        new = executions.New(Kind.REPLICATION, number, Trigger.EVENT, {}, by, [parameters])
+        executions.begin(directory, new)
+
+
+def _parameters(policy: Policy, change: Change) -> Mapping[str, Any] | None:
+    """Return what a task does about a change, or None where the policy does not want it.
+
+    Labels and types are asked by the task, and the tags of what a change's artifact belongs to.
+    """
+    if not replication.takes_repository(policy.filters, change.repository):
+        return None
+    asked = () if change.subject else tuple(each for each in policy.filters if each.kind is FilterKind.TAG)
+    tags = replication.chosen(asked, Candidate(change.digest, change.tags))
+    if tags is None or (change.deleted and not policy.deletion):
+        return None
+    named: dict[str, Any] = {
+        REPOSITORY: change.repository,
+        TO: replication.destination(policy, change.repository).name,
+        ITEMS: max(1, len(tags)),
+    }
+    if change.deleted:
+        return {**named, OPERATION: DELETION, **({DIGEST: change.digest} if change.whole else {TAGS: list(tags)})}
+    item = {"key": "1", "digest": change.digest, "tags": list(tags)}
+    return {**named, OPERATION: COPY, ONLY: [item], SUBJECT: change.subject}

@@ -1,0 +1,253 @@
+"""What is copied from another registry to here: whole, by our rules, once, and on from where a worker vanished."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from chalicelib.jobs.engine import LEASE_SECONDS
+from chalicelib.policy.jobs import Status
+from tests.jobs.replicating import World, add_image, add_index, pulling, subject
+from tests.store.faults import KilledError
+from tests.store.remote.fake import Answer, FakeRegistry, Handler, answer, faking
+
+APP = "library/app"
+
+
+@pytest.fixture
+def there() -> Iterator[FakeRegistry]:
+    with faking() as made:
+        yield made
+
+
+def test_everything_comes_with_what_it_needs_and_what_belongs_to_it(there: FakeRegistry) -> None:
+    child = add_image(there, APP, "", b"one")
+    signature = add_image(there, APP, "", b"signed", **subject(child))
+    index = add_index(there, APP, "v1", child)
+    attached = add_image(there, APP, f"{index.replace(':', '-')}.sig", b"cosign")
+    world = World(there, pulling())
+
+    world.run()
+
+    assert world.tags(APP) == {"v1", f"{index.replace(':', '-')}.sig"}
+    assert all(world.has(APP, digest) for digest in (child, signature, index, attached))
+    task = world.of(APP)
+    assert (task.status, task.parameters["to"], task.parameters["items"]) == (Status.SUCCESS, APP, 1)
+    assert task.extra_attrs is not None
+    assert task.extra_attrs["copied"] == 1
+    listed = world.ours.get("/projects/library/repositories/app/artifacts?with_accessory=true")
+    assert [each["digest"] for each in listed] == [index]
+
+
+def test_what_is_here_is_not_fetched_again(there: FakeRegistry) -> None:
+    add_image(there, APP, "v1")
+    world = World(there, pulling())
+    world.run()
+    there.asked.clear()
+
+    world.run()
+
+    assert {each.method for each in there.asked} == {"GET", "HEAD"}
+    assert not [each for each in there.asked if "/blobs/" in each.path or "/manifests/sha256" in each.path]
+    assert world.of(APP).extra_attrs is not None
+    assert world.of(APP).extra_attrs == {"copied": 0, "skipped": 1, "failed": 0, "bytes": 0}
+
+
+def test_filters_and_the_namespace_say_what_comes_and_where_to(there: FakeRegistry) -> None:
+    for repository in ("a/app", "a/b/app", "c/app"):
+        for tag in ("v1", "v1-dev"):
+            add_image(there, repository, tag)
+    filters = [
+        {"type": "name", "value": "a/**"},
+        {"type": "tag", "value": "*-dev", "decoration": "excludes"},
+    ]
+    world = World(there, pulling(filters=filters, dest_namespace="one", dest_namespace_replace_count=1))
+
+    world.run()
+
+    assert {task.parameters.get("to") for task in world.tasks()} == {None, "one/app", "one/b/app"}
+    assert world.tags("one/app") == world.tags("one/b/app") == {"v1"}
+
+
+def test_a_project_that_is_missing_is_made_and_is_private(there: FakeRegistry) -> None:
+    add_image(there, "new/app", "v1")
+    world = World(there, pulling())
+
+    world.run()
+
+    assert world.ours.get("/projects/new")["metadata"]["public"] == "false"
+    assert world.tags("new/app") == {"v1"}
+
+
+def test_without_override_a_tag_that_names_something_else_is_left_alone(there: FakeRegistry) -> None:
+    add_image(there, APP, "v1", b"theirs")
+    world = World(there, pulling())
+    own = world.ours.image(APP, "v1", "ours")
+
+    world.run()
+
+    assert world.ours.get("/projects/library/repositories/app/artifacts/v1")["digest"] == own
+    assert "the policy does not override" in world.log(APP)
+    assert world.of(APP).status is Status.SUCCESS
+
+    world.change(override=True)
+    world.run()
+
+    assert world.ours.get("/projects/library/repositories/app/artifacts/v1")["digest"] != own
+
+
+def test_an_immutable_tag_is_not_overridden_and_the_rest_is_copied(there: FakeRegistry) -> None:
+    for tag in ("a", "b", "c"):
+        add_image(there, APP, tag, tag.encode())
+    world = World(there, pulling(override=True))
+    own = world.ours.image(APP, "b", "ours")
+    rule = {
+        "tag_selectors": [{"kind": "doublestar", "decoration": "matches", "pattern": "b"}],
+        "scope_selectors": {"repository": [{"kind": "doublestar", "decoration": "repoMatches", "pattern": "**"}]},
+        "action": "immutable",
+        "template": "immutable_template",
+    }
+    assert world.ours.api("POST", "/projects/library/immutabletagrules", rule).status == 201
+
+    world.run()
+
+    assert world.tags(APP) == {"a", "b", "c"}
+    assert world.ours.get("/projects/library/repositories/app/artifacts/b")["digest"] == own
+    assert world.of(APP).status is Status.ERROR
+    assert world.of(APP).error.startswith("1 of the artifacts")
+    assert "immutable" in world.log(APP)
+
+
+def test_what_does_not_fit_into_the_quota_is_refused_in_words(there: FakeRegistry) -> None:
+    add_image(there, "one/app", "v1", bytes(5000))
+    world = World(there, pulling())
+    [quota] = world.ours.get(
+        "/quotas?reference=project&reference_id=" + str(world.ours.get("/projects/one")["project_id"])
+    )
+    world.ours.api("PUT", f"/quotas/{quota['id']}", {"hard": {"storage": 1000}})
+
+    world.run()
+
+    assert world.tags("one/app") == set()
+    assert world.of("one/app").status is Status.ERROR
+    assert "will be exceeded" in world.log("one/app") or "quota" in world.log("one/app")
+
+
+def test_a_lying_registry_leaves_nothing(there: FakeRegistry) -> None:
+    add_image(there, APP, "v1", b"what it should be")
+    [blob] = [key for key, content in there.blobs.items() if content == b"what it should be"]
+    there.blobs[blob] = b"something else!!!"
+    world = World(there, pulling())
+
+    world.run()
+
+    assert world.tags(APP) == set()
+    assert world.of(APP).status is Status.ERROR
+    assert f"is not {blob[1]}" in world.log(APP)
+
+
+def test_a_dry_run_says_what_would_come(there: FakeRegistry) -> None:
+    add_image(there, APP, "v1")
+    world = World(there, pulling())
+
+    world.run(dry_run=True)
+
+    assert world.tags(APP) == set()
+    assert "would copy library/app:v1 to library/app" in world.log(APP)
+
+
+def test_who_is_asked_to_wait_waits(there: FakeRegistry) -> None:
+    add_image(there, APP, "v1")
+    there.instead("GET", f"/v2/{APP}/manifests", answer(429, Retry_After="77"), times=1)
+    world = World(there, pulling())
+
+    world.run()
+
+    assert world.tags(APP) == {"v1"}
+    assert "it is tried again in 77 seconds" in world.log(APP)
+
+
+def test_who_never_answers_is_given_up(there: FakeRegistry) -> None:
+    add_image(there, APP, "v1")
+    there.instead("GET", f"/v2/{APP}/manifests", answer(503))
+    world = World(there, pulling())
+
+    world.run()
+
+    assert world.of(APP).status is Status.ERROR
+    assert "503" in world.of(APP).error
+
+
+def test_a_large_blob_goes_on_where_the_other_side_broke_off(there: FakeRegistry) -> None:
+    content = b"".join(number.to_bytes(4, "big") for number in range(5 << 20))
+    add_image(there, APP, "v1", content)
+    [key] = [key for key, found in there.blobs.items() if found == content]
+    there.instead("GET", f"/v2/{APP}/blobs/{key[1]}", _broken_off(content, len(content) // 2), times=1)
+    world = World(there, pulling())
+
+    world.run()
+
+    assert world.tags(APP) == {"v1"}
+    [part] = [each.headers["range"] for each in there.asked if "range" in each.headers]
+    assert part == f"bytes={len(content) // 2}-"
+    assert f"goes on at byte {len(content) // 2}" in world.log(APP)
+    attributes = world.of(APP).extra_attrs
+    assert attributes is not None
+    assert attributes["bytes"] < 1.1 * len(content)
+
+
+def _broken_off(content: bytes, after: int) -> Answer:
+    def answering(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content[:after])
+        handler.wfile.flush()
+        handler.close_connection = True
+
+    return answering
+
+
+def test_a_worker_that_is_killed_at_any_request_to_the_bucket_leaves_the_rest_to_the_next(
+    there: FakeRegistry,
+) -> None:
+    child = add_image(there, APP, "", b"one")
+    add_image(there, APP, "", b"signed", **subject(child))
+    add_index(there, APP, "v1", child)
+    for number in range(1, 200):
+        world = World(there, pulling())
+        world.start()
+        struck = _killed_at(world, number)
+
+        world.work()
+
+        assert world.tags(APP) == {"v1"}, number
+        assert world.of(APP).status is Status.SUCCESS
+        assert len(world.ours.client.objects.keys(f"repositories/{APP}/_manifests/")) == 3
+        if not struck:
+            assert number > 20
+            return
+    pytest.fail("it never ended")
+
+
+def _killed_at(world: World, number: int) -> bool:
+    """Work until the request of this number, and vanish, seeing to it that no tag leads to what is not there."""
+    objects, seen = world.ours.client.objects, 0
+
+    def before(operation: str, key: str) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == number:
+            raise KilledError(operation, key)
+
+    objects.before = before
+    try:
+        world.work()
+    except KilledError:
+        return True
+    finally:
+        objects.before = lambda _operation, _key: None
+        if world.tags(APP):
+            assert len(objects.keys(f"repositories/{APP}/_manifests/")) == 3
+        world.restarted()
+        world.pass_by(LEASE_SECONDS + 1)
+    return False
