@@ -147,10 +147,11 @@ def blob_location(talk: Conversation, repository: str, digest: str) -> str | Non
 
 def read_blob(talk: Conversation, repository: str, digest: str, start: int) -> Blob:
     """Return a blob's bytes from `start` on; raise RemoteError."""
-    headers = {"Range": f"bytes={start}-"} if start else {}
-    request = Request("GET", talk.address(repository, "blobs", digest), headers)
-    wanted = (_OK, _PARTIAL) if start else (_OK,)
-    answer = talk.ask(Asking(request, f"does not give the blob {digest}", Access.to(repository, "pull"), wanted))
+    answer = _opened(talk, repository, digest, start)
+    if answer.status == _BEYOND:
+        # There are registries that know only ranges with an end: they give all of it.
+        answer.close()
+        answer = _opened(talk, repository, digest, 0)
     try:
         if answer.status == _PARTIAL:
             return Blob(answer, _whole(answer, start))
@@ -160,6 +161,13 @@ def read_blob(talk: Conversation, repository: str, digest: str, start: int) -> B
         answer.close()
         raise
     return Blob(answer, size)
+
+
+def _opened(talk: Conversation, repository: str, digest: str, start: int) -> Opened:
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    request = Request("GET", talk.address(repository, "blobs", digest), headers)
+    wanted = (_OK, _PARTIAL, _BEYOND) if start else (_OK,)
+    return talk.ask(Asking(request, f"does not give the blob {digest}", Access.to(repository, "pull"), wanted))
 
 
 def _skip(answer: Opened, start: int) -> None:

@@ -45,6 +45,18 @@ def test_a_blob_is_read_from_any_byte_on(registry: FakeRegistry, remote: Remote)
         assert blob.read(1 << 20) == b""
 
 
+def test_a_registry_that_knows_no_open_ranges_gives_all_of_a_blob(registry: FakeRegistry, remote: Remote) -> None:
+    digest = registry.add_blob("a/b", LAYER)
+    registry.instead("GET", "/v2/a/b/blobs/", answer(416), times=1)
+
+    with remote.read_blob("a/b", digest, 1000) as blob:
+        assert blob.read(1 << 20) == LAYER[1000:]
+    registry.blobs["a/b", digest] = LAYER[:10]
+    registry.instead("GET", "/v2/a/b/blobs/", answer(416), times=1)
+    with pytest.raises(UntrueError, match="smaller"):
+        remote.read_blob("a/b", digest, 1000)
+
+
 def test_a_reader_is_told_where_the_bytes_are_others(registry: FakeRegistry, remote: Remote) -> None:
     digest = registry.add_blob("a/b", LAYER)
     registry.blobs["a/b", digest] = LAYER[:-1] + b"x"
