@@ -70,6 +70,8 @@ class Conversation:
         except (reach.ReachError, ValueError) as error:
             raise RemoteError(str(error)) from error
         self.authority = Authority(self.site, self.wire)
+        # What the upload that was begun last needs, for locations that do not say it.
+        self.uploading = Access()
 
     def address(self, *parts: str) -> str:
         """Return the URL of something below `/v2/`; raise MissingError where no registry can have it."""
@@ -102,6 +104,7 @@ class Conversation:
             if not may or isinstance(request.content, Streamed):
                 return answer
             with answer:
+                answer.beginning()
                 request = replace(request, url=self.led(request.url, answer))
         raise RemoteError(f"{self.place} led elsewhere too often")
 

@@ -16,7 +16,7 @@ from chalicelib.oci import manifests
 from chalicelib.oci.digests import Digest, Hasher, hasher
 from chalicelib.oci.errors import RegistryError
 from chalicelib.store.remote.conversation import MOVED, Access, Asking, Conversation
-from chalicelib.store.remote.errors import MissingError, RemoteError, UntrueError
+from chalicelib.store.remote.errors import DeniedError, MissingError, RemoteError, UntrueError
 from chalicelib.store.remote.wire import Opened, Request
 
 ACCEPT = ", ".join((*manifests.KINDS, *manifests.SCHEMA_1))
@@ -125,10 +125,12 @@ def blob_size(talk: Conversation, repository: str, digest: str) -> int | None:
     request = Request("HEAD", talk.address(repository, "blobs", digest))
     access = Access.to(repository, "pull")
     with suppress(MissingError):
-        answer = talk.tell(Asking(request, "does not tell of a blob", access))
-        length = answer.headers.get("content-length", "")
-        if length.isdecimal():
-            return int(length)
+        # A signed address may be for GET alone: HEAD is denied there.
+        with suppress(DeniedError):
+            answer = talk.tell(Asking(request, "does not tell of a blob", access))
+            length = answer.headers.get("content-length", "")
+            if length.isdecimal():
+                return int(length)
         with read_blob(talk, repository, digest, 0) as blob:
             return blob.size
     return None
@@ -141,6 +143,7 @@ def blob_location(talk: Conversation, repository: str, digest: str) -> str | Non
     with talk.ask(asking) as answer:
         if answer.status not in MOVED:
             return None
+        answer.beginning()
         location = talk.led(url, answer)
     return None if talk.own(location) else location
 

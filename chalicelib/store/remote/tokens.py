@@ -127,8 +127,7 @@ class Authority:
             return False
         self._known.asked = asked
         if asked.scheme == "bearer":
-            wanted = tuple(asked.parameters.get("scope", "").split()) or scopes
-            self._remember(scopes, self._fetch(asked, wanted))
+            self._remember(scopes, self._fetch(asked, _wanted(asked, scopes)))
         return True
 
     def _remember(self, scopes: tuple[str, ...], token: _Token) -> _Token:
@@ -190,6 +189,13 @@ class Authority:
             ("username", site.access_key),
             ("password", site.access_secret),
         ]
+
+
+def _wanted(asked: Challenge, scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the scopes to ask for: as the registry words them, and of other repositories as we do."""
+    theirs = tuple(asked.parameters.get("scope", "").split())
+    named = {each.rpartition(":")[0] for each in theirs}
+    return (*theirs, *(each for each in scopes if each.rpartition(":")[0] not in named)) if theirs else scopes
 
 
 def _json_object(content: bytes, realm: str) -> Mapping[str, Any]:

@@ -54,7 +54,8 @@ def mount(talk: Conversation, repository: str, digest: str, source: str) -> bool
 def begin(talk: Conversation, repository: str) -> tuple[str, int]:
     """Return where a new upload goes, and the fewest bytes that the registry wants in a chunk; raise RemoteError."""
     request = Request("POST", f"{talk.address(repository, 'blobs', 'uploads')}/", content=b"")
-    answer = talk.tell(Asking(request, "takes no upload", Access.to(repository, "pull,push"), (_ACCEPTED,)))
+    talk.uploading = Access.to(repository, "pull,push")
+    answer = talk.tell(Asking(request, "takes no upload", talk.uploading, (_ACCEPTED,)))
     least = answer.headers.get("oci-chunk-min-length", "")
     return _next(talk, request.url, answer), int(least[:12]) if least.isdecimal() else 0
 
@@ -64,7 +65,7 @@ def send(talk: Conversation, location: str, chunk: bytes, offset: int) -> str:
     last = offset + len(chunk) - 1
     headers = {"Content-Type": _BYTES, "Content-Range": f"{offset}-{last}"}
     request = Request("PATCH", location, headers, chunk)
-    answer = talk.tell(Asking(request, "took no chunk", _access(location), (*_DONE, _BEYOND)))
+    answer = talk.tell(Asking(request, "took no chunk", _access(talk, location), (*_DONE, _BEYOND)))
     received = _RANGE.fullmatch(answer.headers.get("range", ""))
     if answer.status == _BEYOND or (received and int(received[1]) != last):
         raise OffsetError(f"{talk.place} has another part of the upload than was sent", answer.status)
@@ -74,7 +75,7 @@ def send(talk: Conversation, location: str, chunk: bytes, offset: int) -> str:
 def uploaded(talk: Conversation, location: str) -> tuple[int, str]:
     """Return how many bytes an upload has, and where it goes on; raise MissingError where it is gone, RemoteError."""
     try:
-        answer = talk.tell(Asking(Request("GET", location), "tells of no upload", _access(location), _DONE))
+        answer = talk.tell(Asking(Request("GET", location), "tells of no upload", _access(talk, location), _DONE))
     except (DeniedError, LimitedError, MissingError):
         raise
     except RemoteError as error:
@@ -90,7 +91,7 @@ def uploaded(talk: Conversation, location: str) -> tuple[int, str]:
 def finish(talk: Conversation, location: str, digest: str) -> None:
     """Make a blob of what was uploaded; raise RemoteError."""
     request = Request("PUT", _finishing(location, digest), {"Content-Type": _BYTES}, b"")
-    _check(talk, talk.tell(Asking(request, "took no blob", _access(location), _DONE)), digest)
+    _check(talk, talk.tell(Asking(request, "took no blob", _access(talk, location), _DONE)), digest)
 
 
 def put_blob(talk: Conversation, location: str, digest: str, size: int, pieces: Iterable[bytes]) -> None:
@@ -99,14 +100,14 @@ def put_blob(talk: Conversation, location: str, digest: str, size: int, pieces: 
     That is a PATCH and an empty PUT, as docker has always sent it: there are registries that know no other way.
     """
     request = Request("PATCH", location, {"Content-Type": _BYTES}, Streamed(pieces, size))
-    answer = talk.tell(Asking(request, "took no blob", _access(location), _DONE))
+    answer = talk.tell(Asking(request, "took no blob", _access(talk, location), _DONE))
     finish(talk, _next(talk, location, answer), digest)
 
 
 def cancel(talk: Conversation, location: str) -> None:
     """Give an upload up; where that fails, the registry forgets it in its own time."""
     with suppress(RemoteError):
-        talk.tell(Asking(Request("DELETE", location), "cancels no upload", _access(location), _DONE))
+        talk.tell(Asking(Request("DELETE", location), "cancels no upload", _access(talk, location), _DONE))
 
 
 def put_manifest(talk: Conversation, repository: str, reference: str, media_type: str, content: bytes) -> None:
@@ -156,7 +157,7 @@ def _finishing(location: str, digest: str) -> str:
     return f"{location}{'&' if urlsplit(location).query else '?'}digest={quote(digest, safe='')}"
 
 
-def _access(location: str) -> Access:
-    """Return what an upload needs; where its location does not say the repository, the challenge does."""
+def _access(talk: Conversation, location: str) -> Access:
+    """Return what an upload needs, whose location may not say its repository."""
     match = _UPLOAD.search(urlsplit(location).path)
-    return Access.to(match[1], "pull,push") if match else Access()
+    return Access.to(match[1], "pull,push") if match else talk.uploading

@@ -169,28 +169,34 @@ class Handler(BaseHTTPRequestHandler):
         path = self.asking.path
         if path == "/token":
             self._token()
-        elif not self._admitted():
-            challenge = {
-                "basic": 'Basic realm="fake"',
-                "bearer": f'Bearer realm="{self.registry.url}/token",service="fake",scope="{self._scope()}"',
-            }[self.registry.auth]
-            document = b'{"errors":[{"code":"UNAUTHORIZED","message":"log in"}]}'
-            self.give(401, document, {"WWW-Authenticate": challenge})
-        elif path == "/v2/":
-            self.give(200, b"{}")
-        else:
+        elif self.admitted():
+            if path == "/v2/":
+                self.give(200, b"{}")
+                return
             for pattern, method in _ROUTES:
                 if match := re.fullmatch(pattern, path):
                     getattr(self, method)(**match.groupdict())
                     return
             self.refuse(404, "NAME_UNKNOWN")
 
+    def admitted(self) -> bool:
+        """Tell whether the request may go on; else it was answered."""
+        if self._is_admitted():
+            return True
+        challenge = {
+            "basic": 'Basic realm="fake"',
+            "bearer": f'Bearer realm="{self.registry.url}/token",service="fake",scope="{self._scope()}"',
+        }[self.registry.auth]
+        document = b'{"errors":[{"code":"UNAUTHORIZED","message":"log in"}]}'
+        self.give(401, document, {"WWW-Authenticate": challenge})
+        return False
+
     def _scope(self) -> str:
         match = re.match(r"/v2/(.+)/(?:manifests|blobs|tags|referrers)/", self.path)
         actions = "pull" if self.command in ("GET", "HEAD") else "pull,push"
         return f"repository:{match[1]}:{actions}" if match else ""
 
-    def _admitted(self) -> bool:
+    def _is_admitted(self) -> bool:
         sent = self.asking.headers.get("authorization", "")
         match self.registry.auth:
             case "":

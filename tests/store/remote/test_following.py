@@ -7,7 +7,16 @@ import pytest
 
 from chalicelib.store.remote import DownError, OffsetError, Remote, RemoteError, Site, connect
 from tests.store.remote.conftest import HERE
-from tests.store.remote.fake import ACCESS_KEY, ACCESS_SECRET, FakeRegistry, answer, digest_of, faking
+from tests.store.remote.fake import (
+    ACCESS_KEY,
+    ACCESS_SECRET,
+    Answer,
+    FakeRegistry,
+    Handler,
+    answer,
+    digest_of,
+    faking,
+)
 
 LAYER = b"layer" * 1000
 DIGEST = digest_of(LAYER)
@@ -43,6 +52,41 @@ def test_who_we_are_goes_along_where_the_way_stays_with_the_registry(registry: F
     with remote.read_blob("x/y", DIGEST) as blob:
         assert blob.read(1 << 20) == LAYER
     assert "authorization" in registry.asked[-1].headers
+
+
+def test_the_size_of_a_blob_is_had_where_head_is_denied_elsewhere(
+    registry: FakeRegistry, remote: Remote, storage: FakeRegistry
+) -> None:
+    storage.replaced.clear()
+    storage.instead("GET", "/signed", answer(200, LAYER))
+    storage.instead("HEAD", "/signed", answer(403))
+    for method in ("HEAD", "GET"):
+        registry.instead(method, "/v2/a/b/blobs/", answer(307, Location=f"{storage.url}/signed"))
+
+    assert remote.blob_size("a/b", DIGEST) == len(LAYER)
+    assert [each.method for each in storage.asked] == ["HEAD", "GET"]
+
+
+def test_a_location_that_does_not_say_its_repository_is_one_of_the_upload_that_was_begun() -> None:
+    with faking(auth="bearer") as registry:
+        registry.instead("POST", "/v2/a/b/blobs/uploads/", begun_at("/v2/blob-uploads/7"))
+        registry.instead("PATCH", "/v2/blob-uploads/7", admitted)
+        registry.instead("PUT", "/v2/blob-uploads/7", admitted)
+        with connect(Site(registry.url, "jfrog-artifactory", ACCESS_KEY, ACCESS_SECRET), HERE) as remote:
+            remote.put_blob(remote.begin_upload("a/b"), DIGEST, len(LAYER), [LAYER])
+
+
+def begun_at(location: str) -> Answer:
+    def begin(handler: Handler) -> None:
+        if handler.admitted():
+            handler.give(202, b"", {"Location": location})
+
+    return begin
+
+
+def admitted(handler: Handler) -> None:
+    if handler.admitted():
+        handler.give(201)
 
 
 def test_the_place_of_a_blob_is_told_without_going_there(

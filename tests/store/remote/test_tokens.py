@@ -206,6 +206,15 @@ def test_the_scope_that_the_registry_names_is_asked_for() -> None:
         assert asked.query["scope"] == ["repository:a/b:pull", "repository:c/d:pull"]
 
 
+def test_a_mount_asks_for_both_repositories() -> None:
+    with faking(auth="bearer") as registry, connect(site(registry), HERE) as remote:
+        digest = registry.add_blob("c/d", MANIFEST)
+
+        assert remote.mount("a/b", digest, "c/d")
+        asked = next(each for each in registry.asked if each.path == "/token")
+        assert asked.query["scope"] == ["repository:a/b:pull,push", "repository:c/d:pull"]
+
+
 @pytest.mark.parametrize(
     ("header", "found"),
     [
