@@ -46,6 +46,9 @@ class UnwellError(Exception):
 
 
 def _jobs(services: Services) -> None:
+    if not services.is_writer():
+        # They are the primary's.
+        return
     neglected = waiting.look(services.directory).neglected
     if neglected > NEGLECTED_SECONDS:
         raise UnwellError(

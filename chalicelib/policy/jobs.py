@@ -36,7 +36,7 @@ NO_VENDOR = -1
 
 
 # What these do is done in the table and outside, and the bucket is not written.
-OF_THE_TABLE = frozenset({Kind.PURGE_AUDIT_LOG, Kind.SECRETS, Kind.SLACK, Kind.WEBHOOK})
+OF_THE_TABLE = frozenset({Kind.PURGE_AUDIT_LOG, Kind.REGISTRY_HEALTH, Kind.SECRETS, Kind.SLACK, Kind.WEBHOOK})
 
 
 class Trigger(StrEnum):

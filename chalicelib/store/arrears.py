@@ -130,10 +130,13 @@ def _of_tag(content: Content, peer: Content | None, pair: _Pair) -> Arrear | Non
         return None
     if peer and pair.there and pair.there.etag != pair.here.etag and not _alike(here, peer.objects.get(pair.key)):
         return Arrear(Lack.OTHER, repository, tag)
-    if content.objects.head(layout.manifest(Repository(repository), manifests.digest_of(here.head))):
-        # The manifest is looked at by itself.
+    name, digest = Repository(repository), manifests.digest_of(here.head)
+    if content.objects.head(layout.manifest(name, digest)) and content.objects.head(
+        layout.tagged(name, digest) + tag
+    ):
+        # The manifest is looked at by itself, and then knows the tag.
         return None
-    missing = _missing(content, peer, Repository(repository), here)
+    missing = _missing(content, peer, name, here)
     return Arrear(Lack.CONTENT, repository, tag, missing) if missing else None
 
 

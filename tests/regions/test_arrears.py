@@ -77,6 +77,15 @@ def test_a_tag_that_came_before_its_manifest_is_looked_at_too() -> None:
     assert named(world.second) == {("lacks content", APP, "v1")}
 
 
+def test_a_tag_that_its_manifest_does_not_know_yet_is_looked_at_too() -> None:
+    world = World()
+    push(world.first)
+    arrived_without(world, layout.DATA, layout.all_tagged(Repository(APP)))
+    world.second.way.is_open = False
+
+    assert named(world.second) == {("lacks content", APP, "v1"), ("lacks content", APP, str(IMAGE.digest))}
+
+
 def test_beside_the_primary_s_bucket_what_has_not_arrived_at_all_is_named() -> None:
     world = World()
     push(world.first)
