@@ -35,6 +35,7 @@ def begun(world: World) -> list[dict[str, Any]]:
 def test_a_push_is_copied_with_the_tag_that_was_pushed_and_no_other(there: FakeRegistry) -> None:
     world = World(there, pushing(**BY_EVENTS))
     world.ours.image(APP, "v1", "one")
+    world.pass_by(1)
     world.ours.image("one/other", "v2", "two")
 
     [first, second] = begun(world)
@@ -101,6 +102,7 @@ def test_a_tag_that_is_made_is_copied(there: FakeRegistry) -> None:
     world = World(there, pushing(**BY_EVENTS))
     digest = world.ours.image(APP, "v1", "one")
     path = f"/projects/library/repositories/app/artifacts/{digest}/tags"
+    world.pass_by(1)
 
     assert world.ours.api("POST", path, {"name": "stable"}).status == 201
 
