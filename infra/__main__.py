@@ -150,14 +150,16 @@ def secrets_command(path: str, show: bool) -> None:
 @click.argument("name")
 @click.argument("region")
 @click.option("--secrets", "path", default="", help="The SSM path of the secrets; /NAME by default.")
-def replicate_command(name: str, region: str, path: str) -> None:
+@click.option("--secrets-only", is_flag=True, help="Where the stack there has a table of its own.")
+def replicate_command(name: str, region: str, path: str, secrets_only: bool) -> None:
     """Give REGION a replica of the table of the stack NAME, and its secrets."""
     table = stacks.outputs(client("cloudformation"), name)["TableName"]
-    for line in replicating.table(client("dynamodb"), client("dynamodb", region), table):
-        click.echo(f"✓ {line}")
+    if not secrets_only:
+        for line in replicating.table(client("dynamodb"), client("dynamodb", region), table):
+            click.echo(f"✓ {line}")
     for line in replicating.secrets(client("ssm"), client("ssm", region), path or f"/{name}"):
         click.echo(f"✓ {line}")
-    click.echo(f"✓ {region} has the table {table} and the secrets")
+    click.echo(f"✓ {region} has {'' if secrets_only else f'the table {table} and '}the secrets")
 
 
 @main.command("configure")

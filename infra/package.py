@@ -102,17 +102,23 @@ def package(folder: Path, values: Mapping[str, str] = NO_VALUES, *, replica: boo
     follows another region's (`infra.regions`).
     Raise CalledProcessError where Chalice fails, which has said why.
     """
+    template = for_values(whole(built(folder), replica=replica), values)
+    path = folder / "roadstead.json"
+    path.write_text(json.dumps(template, indent=1))
+    return path
+
+
+def built(folder: Path) -> Json:
+    """Make the functions' package in `folder`; return what Chalice has for a template. Raise CalledProcessError."""
     chalice = [str(Path(sys.executable).parent / "chalice"), "package", "--stage", "prod", str(folder.resolve())]
     # The package is the same for every region, but Chalice wants to know of one.
     environment = {"AWS_DEFAULT_REGION": "us-east-1", **os.environ}
     subprocess.run(chalice, cwd=ROOT, check=True, stdout=sys.stderr, env=environment)  # noqa: S603 - our own words
     make_over(folder / CODE)
     made = folder / "sam.json"
-    template = for_values(whole(json.loads(made.read_text()), replica=replica), values)
+    sam: Json = json.loads(made.read_text())
     made.unlink()
-    path = folder / "roadstead.json"
-    path.write_text(json.dumps(template, indent=1))
-    return path
+    return sam
 
 
 def whole(sam: Json, *, replica: bool = False) -> Json:

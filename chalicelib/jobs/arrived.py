@@ -115,8 +115,10 @@ def _tag(place: _Place, tag: Tag) -> bool:
     missing = whole.missing(place.index.content, place.repository, manifest)
     if _is_to_wait(place, missing):
         return False
-    _kept(place, digest, manifest)
-    events.pushed(place.index, place.project.id, place.repository, manifest, digest, ())
+    # An event of long ago must not make a repository anew that is gone.
+    if settle.in_s3(place.index, place.repository, digest):
+        _kept(place, digest, manifest)
+        events.pushed(place.index, place.project.id, place.repository, manifest, digest, ())
     _named(place, tag)
     if not missing.blobs:
         _tell(place, _Told(EventType.PUSHED, place.arrival.key, found.head, digest, tag.name))

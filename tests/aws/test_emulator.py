@@ -1,9 +1,9 @@
-"""Habits of ministack that would pass for faults of ours: what a change does to requests, and to an API's address."""
+"""Habits of ministack that would pass for faults of ours: of changes, of an API's address, of events of copies."""
 
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,6 +18,8 @@ pytestmark = pytest.mark.aws
 NAME = "slow"
 ROLE = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"},
                                                 "Action": "sts:AssumeRole"}]}  # fmt: skip
+ANYBODY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage",
+                                                   "Resource": "*"}]}  # fmt: skip
 # It says in S3 that it has begun, and answers when S3 says that it may.
 CODE = """
 import time
@@ -110,3 +112,50 @@ def test_ministack_as_it_is_released_moves_the_api() -> None:
     """Once this fails, that part of ministack_program.py is no longer needed."""
     with ministack(as_released=True) as engine:
         assert api_of(engine, "/before") != api_of(engine, "/after")
+
+
+def told_of_replicas(*, as_released: bool) -> list[tuple[str, str]]:
+    """Return what a bucket tells a queue of an object that is copied there, and of its deletion."""
+    with ministack(as_released=as_released) as engine:
+        s3, sqs = client(engine, "s3"), client(engine, "sqs")
+        for name in ("source", "copy"):
+            s3.create_bucket(Bucket=name)
+            s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        url = sqs.create_queue(QueueName="told", Attributes={"Policy": json.dumps(ANYBODY)})["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        told = [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}]
+        s3.put_bucket_notification_configuration(
+            Bucket="copy", NotificationConfiguration={"QueueConfigurations": told}
+        )
+        role = client(engine, "iam").create_role(RoleName=NAME, AssumeRolePolicyDocument=json.dumps(ROLE))
+        rule = {"ID": "all", "Priority": 1, "Status": "Enabled", "Filter": {"Prefix": ""},
+                "DeleteMarkerReplication": {"Status": "Enabled"},
+                "Destination": {"Bucket": "arn:aws:s3:::copy"}}  # fmt: skip
+        s3.put_bucket_replication(
+            Bucket="source", ReplicationConfiguration={"Role": role["Role"]["Arn"], "Rules": [rule]}
+        )
+        s3.put_object(Bucket="source", Key="a b", Body=b"x")
+        s3.delete_object(Bucket="source", Key="a b")
+        return sorted(_read(sqs, url))
+
+
+def _read(sqs: Any, url: str) -> Iterator[tuple[str, str]]:
+    for _ in range(5):
+        for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get(
+            "Messages", ()
+        ):
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            for record in json.loads(message["Body"]).get("Records", ()):
+                yield record["eventName"], record["s3"]["object"]["key"]
+
+
+def test_a_bucket_tells_of_what_is_copied_there_as_on_aws() -> None:
+    assert told_of_replicas(as_released=False) == [
+        ("ObjectCreated:Put", "a+b"),
+        ("ObjectRemoved:DeleteMarkerCreated", "a+b"),
+    ]
+
+
+def test_ministack_as_it_is_released_tells_nobody() -> None:
+    """Once this fails, that part of ministack_program.py is no longer needed."""
+    assert told_of_replicas(as_released=True) == []

@@ -557,6 +557,12 @@ def arrivals(registry: Registry, services: Services) -> Iterator[str]:
         yield layout.tag(home, Tag(tag))
     for digest in (gone, Digest.of(parsed.content)):
         yield layout.manifest(home, digest)
+    # A repository that nobody knew, and that the catalog lacks.
+    new = Repository("library/hither")
+    registry.document(new.name, b"{}", "came")
+    manifests.put(content, new, parsed, Digest.of(parsed.content), [Tag("came")])
+    content.objects.delete(layout.catalog(new))
+    yield layout.tag(new, Tag("came"))
     # Its layer has not come: it is looked at later.
     late = Digest.parse(registry.image(home.name, "late", "late"))
     layer = oci_manifests.parse(manifests.get(content, home, late).content, "").blobs[-1].digest

@@ -191,6 +191,14 @@ def test_with_another_region_the_api_and_the_buckets_have_a_second_origin() -> N
     assert origins["api"]["ConnectionAttempts"] * origins["api"]["ConnectionTimeout"] <= 5
 
 
+def test_a_front_that_waits_for_the_domain_has_its_certificate_and_not_its_name() -> None:
+    """CloudFront gives a name to one distribution; `associate-alias` moves it to one with a certificate for it."""
+    assert CONFIG["Aliases"]["Fn::If"][:2] == ["HasFrontAlias", [{"Ref": "DomainName"}]]
+    assert CONFIG["ViewerCertificate"]["Fn::If"][0] == "HasFrontCertificate"
+    assert FRONT["Parameters"]["FrontAlias"]["Default"] == "true"
+    assert {"Condition": "HasFrontCertificate"} in FRONT["Conditions"]["HasFrontAlias"]["Fn::And"]
+
+
 def test_no_behaviour_that_takes_writes_has_an_origin_group() -> None:
     """CloudFront refuses that; so the function of the API makes its group for each request that reads."""
     groups = {each["Id"] for each in WITH_FAILOVER["OriginGroups"]["Items"]}

@@ -256,6 +256,20 @@ def test_an_event_that_comes_late_says_where_to_look_and_not_what_is_there() -> 
     regions.check()
 
 
+def test_an_event_of_long_ago_makes_no_repository_anew() -> None:
+    regions = Regions()
+    digest = regions.image("v1", "one")
+    pushed = regions.changes()
+    regions.delete(str(digest))
+    regions.copy([*pushed, *regions.changes()])
+    regions.second.objects.delete(layout.catalog(HOME))
+
+    regions.tell(pushed)
+
+    assert repositories.find(regions.second.index, PROJECT, HOME) is None
+    assert regions.second.objects.keys(layout.CATALOG) == ()
+
+
 def test_a_deleted_tag_goes_and_its_manifest_stays() -> None:
     regions = Regions()
     digest = regions.image("v1", "one")
