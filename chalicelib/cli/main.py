@@ -15,6 +15,7 @@ from chalicelib.cli.completion import completion
 from chalicelib.cli.doctor import doctor
 from chalicelib.cli.failures import exit_codes
 from chalicelib.cli.projects import member, project
+from chalicelib.cli.regions import region
 from chalicelib.cli.registries import registry
 from chalicelib.cli.repositories import artifact, repo
 from chalicelib.cli.robots import robot
@@ -137,6 +138,7 @@ for client in (
     registry,
     gc,
     verify,
+    region,
     doctor,
     completion,
 ):

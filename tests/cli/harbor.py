@@ -194,6 +194,18 @@ class Harbor:
     job: list[tuple[str, str]] = field(
         default_factory=lambda: [("Pending", ""), ("Running", "one\n"), ("Success", "one\ntwo\n")]
     )
+    region: Row = field(
+        default_factory=lambda: {
+            "name": "paris",
+            "role": "replica",
+            "epoch": 1,
+            "primary": "",
+            "standing": "is a copy",
+            "lag_seconds": 12.2,
+            "peer": {"url": "https://frankfurt.example.org", "answers": True, "role": "primary", "lag_seconds": None},
+        }
+    )
+    arrears: list[Row] = field(default_factory=list)
     job_found: Row = field(
         default_factory=lambda: {"freed_space": 2_200_000, "purged_blobs": 3, "purged_manifests": 1}
     )
@@ -528,6 +540,22 @@ def _job_log(harbor: Harbor, _asked: Asked, _user: str, _number: str) -> Answer:
     return Answer(200, harbor.job[0][1].encode(), {"Content-Type": "text/plain"})
 
 
+def _region(harbor: Harbor, _asked: Asked, _user: str) -> Answer:
+    return Answer(200, harbor.region)
+
+
+def _change_region(harbor: Harbor, asked: Asked, _user: str) -> Answer:
+    harbor.region["role"] = asked.body["role"]
+    return Answer(200, harbor.region)
+
+
+def _arrears(harbor: Harbor, asked: Asked, _user: str) -> Answer:
+    last = asked.query.get("last") or (asked.body or {}).get("last", "")
+    number = int(last or 0)
+    following = str(number + 1) if number + 1 < len(harbor.arrears) else ""
+    return Answer(200, {"arrears": harbor.arrears[number : number + 1], "next": following})
+
+
 _PROJECT, _NUMBER, _PART = "/projects/([^/]+)", "/([0-9]+)", "/([^/]+)"
 _REPOSITORY = f"{_PROJECT}/repositories{_PART}"
 _ARTIFACT = f"{_REPOSITORY}/artifacts{_PART}"
@@ -583,6 +611,10 @@ ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
     ("POST",   "/system/verify/schedule",        _start_job),
     ("GET",    f"/system/verify{_NUMBER}",       _get_job),
     ("GET",    f"/system/verify{_NUMBER}/log",   _job_log),
+    ("GET",    "/system/regions",                _region),
+    ("PUT",    "/system/regions",                _change_region),
+    ("GET",    "/system/regions/arrears",        _arrears),
+    ("POST",   "/system/regions/alignments",     _arrears),
     ("GET",    f"{_TAG}/history",                _history),
     ("POST",   f"{_TAG}/undo",                   _undo),
 )

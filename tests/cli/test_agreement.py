@@ -16,8 +16,8 @@ from tests.harbor.facts import FACTS, json_schema, operation
 from tests.harbor.schema import problems
 
 BOX = "library/tools/busybox"
-# Tags have a past here, and what is stored is verified; not so in Harbor.
-OURS = re.compile(r".*/(history|undo)|/api/v2.0/system/verify/.*")
+# Tags have a past here, what is stored is verified, and there are regions; not so in Harbor.
+OURS = re.compile(r".*/(history|undo)|/api/v2.0/system/(verify/.*|regions.*)")
 # Runs against the real server in a module of its own.
 OF_ITS_OWN = {"doctor"}
 WITHOUT_A_SERVER = {"reindex", "run", "serve", "completion", "logout"}
@@ -70,6 +70,11 @@ COMMANDS = [
     f"tag undo {BOX}:latest",
     "gc --dry-run --delete-untagged",
     "verify library",
+    "region status",
+    "region arrears",
+    "region promote --yes",
+    "region demote --yes",
+    "region rejoin --yes",
 ]
 
 

@@ -21,7 +21,7 @@ from chalicelib.store.pulls import Pulled, Pulls
 from chalicelib.store.table import RefusedError
 from tests.memory import Asked
 from tests.regions.world import URLS, Side, World
-from tests.store.client import Client, code, image
+from tests.store.client import Client, code, image, index
 
 APP = "library/app"
 CONFIG, LAYER = b"{}", b"a layer"
@@ -290,6 +290,30 @@ def test_what_did_not_arrive_is_unknown_after_the_promotion_so_that_it_is_pushed
     assert (lost, mounted, blind) == (404, 202, 404)
     assert push(world.second, "v2").status == 201
     assert [world.second.pull_blob(APP, Digest.of(blob)) for blob in (CONFIG, LAYER)] == [CONFIG, LAYER]
+
+
+def test_an_index_of_images_whose_layers_were_lost_is_refused_until_they_are_pushed_again() -> None:
+    world = World()
+    push(world.first)
+    other = image(CONFIG)
+    world.first.client.push_manifest(APP, "other", other)
+    world.copies.look()
+    link = layout.link(Repository(APP), Digest.of(LAYER))
+    world.copies.pending = [each for each in world.copies.pending if each[1].key != link]
+    world.copies.deliver_all()
+    world.second.way.is_open = False
+    promote(world.second)
+    world.copies.cut()
+    world.clock.advance(OPENS)
+
+    # A sparse index may name what is not here, but not what is here and broken.
+    refused = world.second.client.put_manifest(APP, "all", index([IMAGE, other]))
+    push(world.second)
+    taken = world.second.client.put_manifest(APP, "all", index([IMAGE, other]))
+
+    assert (refused.status, code(refused)) == (404, "MANIFEST_BLOB_UNKNOWN")
+    assert str(Digest.of(LAYER)).encode() in refused.body
+    assert taken.status == 201
 
 
 # What runs in the background.
