@@ -25,6 +25,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType({
     "ROADSTEAD_GC_GRACE_SECONDS":   "how long garbage collection spares what nothing needs; 7200, in all processes",
     "ROADSTEAD_METRICS":            "open, if everybody may read the metrics; else who may see all quotas",
     "ROADSTEAD_PRIVATE_TARGETS":    "networks and hosts that are not public, and that users may have it speak to",
+    "ROADSTEAD_RELAY":              "yes, where a relay answers for uploads and reaches other registries",
     "ROADSTEAD_REGION_NAME":        "this region's name, where the registry is in two regions; else it is in one",
     "ROADSTEAD_REGION_ROLE":        "primary or replica: what the region is until one is promoted; primary",
     "ROADSTEAD_PEER_BUCKET":        "the other region's bucket: a replica reads there what has not arrived",
@@ -89,6 +90,8 @@ class Settings:
     public_url: str = ""
     ssm_endpoint: str = ""
     open_metrics: bool = False
+    # A function leads clients there for what it cannot send itself (api.proxied_blobs).
+    relay: bool = False
     # What a tag ceased to name longer ago is forgotten; the bucket need not keep it (infra/templates/storage.yaml).
     history_window: timedelta = timedelta(days=30)
     # See `store.content`: who is told that a blob is there, and the collector, must go by the same one.
@@ -132,6 +135,7 @@ class Settings:
             public_url=get("ROADSTEAD_PUBLIC_URL", "").rstrip("/"),
             ssm_endpoint=(get("AWS_ENDPOINT_URL_SSM") or get("AWS_ENDPOINT_URL") or "").rstrip("/"),
             open_metrics=get(_METRICS, "") == _OPEN,
+            relay=get("ROADSTEAD_RELAY", "") == "yes",
             history_window=timedelta(days=_number_of(_HISTORY_DAYS, get(_HISTORY_DAYS) or "30", "days", _MOST_DAYS)),
             grace=timedelta(seconds=_number_of(_GRACE, get(_GRACE) or "7200", "seconds", _MOST_SECONDS)),
             private_targets=_targets_of(get(_TARGETS) or ""),

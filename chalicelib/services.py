@@ -22,6 +22,7 @@ from chalicelib.store.meters import Remembered, RequestMeter
 from chalicelib.store.objects import ObjectStore, S3Objects
 from chalicelib.store.pulls import PullCounter
 from chalicelib.store.queue import MemoryQueue, Queue
+from chalicelib.store.shared import Shared
 from chalicelib.store.signing import Credentials, Presigner
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
+    from chalicelib.store.conversing import Conversations
+    from chalicelib.store.fetching import Fetches
     from chalicelib.store.figures import Figures
     from chalicelib.store.regions import Peer, Region
     from chalicelib.store.sqs import SqsQueue
@@ -64,6 +67,10 @@ class Services:
     requests: RequestMeter = field(default_factory=RequestMeter)
     # What api.health and api.metrics find out, and need not find out for each who asks.
     health: Remembered[Any] = field(default_factory=lambda: Remembered(timedelta(seconds=5)))
+    # What caches of other registries ask, and fetch, for several requests at once (changes.caching).
+    shared: Shared = field(default_factory=Shared)
+    conversations: "Conversations" = field(default_factory=lambda: cast("Conversations", _Later(_conversations)))
+    fetches: "Fetches" = field(default_factory=lambda: cast("Fetches", _Later(_fetches)))
     figures: "Remembered[Figures]" = field(default_factory=lambda: Remembered(timedelta(minutes=5)))
 
     def is_writer(self) -> bool:
@@ -149,6 +156,18 @@ def _peer(settings: Settings, fixed: Credentials | None, credentials: Callable[[
     objects = S3Objects(there.bucket, there.region, endpoint, fixed, presigner, IMPATIENT)
     content = Content(objects, cast("Executor", _Later(_pool)), presigner.now, settings.grace)
     return Peer(content, partial(presigner.url, seconds=_LOCATION_SECONDS), given.url)
+
+
+def _conversations() -> "Conversations":
+    from chalicelib.store.conversing import Conversations  # noqa: PLC0415 - as `_Later` says
+
+    return Conversations()
+
+
+def _fetches() -> "Fetches":
+    from chalicelib.store.fetching import Fetches  # noqa: PLC0415 - as `_Later` says
+
+    return Fetches()
 
 
 def _pool() -> "Executor":

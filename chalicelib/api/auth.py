@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from chalicelib.api import tokens
 from chalicelib.api.endpoints import Call, Endpoint
 from chalicelib.api.http import TOKEN_PATH, Request, Response, challenge, json_response
+from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository
 from chalicelib.policy import grants
@@ -29,6 +30,7 @@ from chalicelib.services import Services
 KEYS_PATH = "/service/keys"
 _LONGEST_ACCESS = 5000
 _UPLOAD_SECONDS = 24 * 3600
+_FETCH_SECONDS = 900
 _STATE = re.compile(
     r"(?P<algorithm>[a-z0-9]{1,16})\.(?P<expiry>[0-9]{1,12})(?P<bounded>\.b)?\.(?P<signature>[0-9a-f]{40})", re.ASCII
 )
@@ -224,6 +226,27 @@ def _upload_signature(signing_key: bytes, ticket: UploadTicket) -> str:
     key = hashlib.sha256(b"roadstead upload " + signing_key).digest()
     text = f"{ticket.repository}\n{ticket.id}\n{ticket.algorithm}\n{ticket.expiry}{'b' if ticket.bounded else ''}"
     return hmac.digest(key, text.encode(), "sha256").hex()[:40]
+
+
+def fetch_query(services: Services, repository: Repository, digest: Digest) -> str:
+    """Return the query with which anybody may have a blob that is on its way here, for a quarter of an hour."""
+    expiry = int(services.now().timestamp()) + _FETCH_SECONDS
+    return f"_fetch={expiry}.{_fetch_signature(services.settings.signing_keys[0], repository, digest, expiry)}"
+
+
+def check_fetch(services: Services, request: Request, repository: Repository, digest: Digest) -> None:
+    """Raise DENIED where the query is none that `fetch_query` made of late for this blob."""
+    text, _, signature = request.parameter("_fetch").partition(".")
+    expiry = int(text) if re.fullmatch(r"[0-9]{1,12}", text, re.ASCII) else 0
+    right = [_fetch_signature(key, repository, digest, expiry) for key in services.settings.signing_keys]
+    genuine = any(hmac.compare_digest(signature.encode(), each.encode()) for each in right)
+    if not genuine or expiry <= services.now().timestamp():
+        raise RegistryError(ErrorCode.DENIED, "this address has expired or was changed: ask for the blob again")
+
+
+def _fetch_signature(signing_key: bytes, repository: Repository, digest: Digest, expiry: int) -> str:
+    key = hashlib.sha256(b"roadstead fetch " + signing_key).digest()
+    return hmac.digest(key, f"{repository}\n{digest}\n{expiry}".encode(), "sha256").hex()[:40]
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (

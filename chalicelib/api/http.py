@@ -11,7 +11,7 @@ Invariants:
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
@@ -44,6 +44,8 @@ class Request:
     redirect_head: bool = False
     # It came through our CloudFront, which passes presigned HEADs on to the bucket and says the digest there.
     fronted: bool = False
+    # The answer's body may be a stream: API Gateway takes whole ones alone.
+    streams: bool = True
     # The address from which it came, as far as this side of any proxy can tell.
     source: str = ""
 
@@ -80,13 +82,24 @@ class Request:
         return (self.query.get(name) or [""])[0]
 
 
+class Stream(Protocol):
+    """A body that comes while it is sent; whoever sends it closes it."""
+
+    def read(self) -> bytes | None:
+        """Return the next bytes, b"" where none came for a while, None at the end; raise OSError."""
+
+    def close(self) -> None:
+        """Say that nothing more is read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the registry answers; a stated Content-Length is kept, for HEAD."""
+    """What the registry answers; a stated Content-Length is kept, for HEAD and for a body that is a `stream`."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    stream: Stream | None = None
 
 
 def json_response(document: object, *, headers: Mapping[str, str] = NO_HEADERS, media_type: str = JSON) -> Response:

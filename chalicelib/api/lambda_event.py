@@ -39,6 +39,7 @@ def to_request(event: Mapping[str, Any], public_url: str) -> Request:
         id=context.get("requestId", ""),
         redirect_head=True,
         fronted=fronted,
+        streams=False,
         source=(context.get("identity") or {}).get("sourceIp") or "",
     )
 

@@ -1,7 +1,7 @@
 """The endpoints of the specification, end-1 to end-14, as one table, and the handlers of those that read.
 
-Those that change something are in `pushes`, which is imported when the first of them is called: a pull, as the first
-request of an instance, would wait for it.
+Those that change something are in `pushes`, those of caches of other registries in `proxying` and `proxied_blobs`.
+They are imported when the first of them is called: a pull, as the first request of an instance, would wait for it.
 
 Invariants:
 * A row says who may call it; `dispatch` has checked that, and parsed the names in the path, before the handler runs.
@@ -10,13 +10,14 @@ Invariants:
 Specification: OCI Distribution 1.1 and its development version (`tag` on push by digest, `digest-algorithm`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from importlib import import_module
 from urllib.parse import quote, urlsplit
 
 from chalicelib.api import auth, sources
 from chalicelib.api.endpoints import Call, Endpoint
-from chalicelib.api.http import Request, Response, json_response
+from chalicelib.api.http import NO_HEADERS, Request, Response, json_response
 from chalicelib.api.sources import Source
 from chalicelib.oci import manifests as oci_manifests
 from chalicelib.oci.digests import Digest
@@ -30,6 +31,9 @@ from chalicelib.store.content import Content
 from chalicelib.store.objects import OCTETS
 from chalicelib.store.pulls import Pulled
 
+# Where a cache of another registry gives blobs that are on their way: below a path that the relay answers.
+FETCHED = "/v2/<name>/blobs/uploads/_fetched/<digest>"
+
 
 def get_root(call: Call) -> Response:
     """Say that this is a registry (end-1)."""
@@ -40,7 +44,19 @@ def get_root(call: Call) -> Response:
 def get_blob(call: Call) -> Response:
     """Redirect to the blob's bytes (end-2)."""
     digest = Digest.parse(call.argument)
+    if _is_through(call):
+        return _through("proxied_blobs", "get", call)
     blob, source = sources.blob(call.services, call.repository, digest)
+    return blob_answer(source, blob, digest)
+
+
+def _is_through(call: Call) -> bool:
+    """Tell whether a pull may ask another registry: a copy has of its caches what the primary's bucket has."""
+    return call.proxied and not sources.is_copy(call.services)
+
+
+def blob_answer(source: Source, blob: blobs.Blob, digest: Digest) -> Response:
+    """Return the redirection to a blob's bytes."""
     location = source.locate("GET", blob.key, digest)
     return Response(307, {"Location": location, "Docker-Content-Digest": str(digest)})
 
@@ -52,8 +68,15 @@ def head_blob(call: Call) -> Response:
         blob, source = sources.blob(call.services, call.repository, digest)
     else:
         # A pusher that hears this does not send the blob.
-        blob = blobs.required(blobs.promise(call.services.content, call.repository, digest), digest)
-        source = sources.own(call.services)
+        promised = blobs.promise(call.services.content, call.repository, digest)
+        if promised is None and call.proxied:
+            return _through("proxied_blobs", "head", call)
+        blob, source = blobs.required(promised, digest), sources.own(call.services)
+    return blob_head_answer(call, source, blob, digest)
+
+
+def blob_head_answer(call: Call, source: Source, blob: blobs.Blob, digest: Digest) -> Response:
+    """Return the answer that says how large a blob is."""
     headers = {"Docker-Content-Digest": str(digest)}
     if call.request.redirect_head:
         return Response(307, {"Location": _head_location(call, source, blob.key, digest), **headers})
@@ -71,8 +94,15 @@ def _head_location(call: Call, source: Source, key: str, digest: Digest) -> str:
 
 def get_manifest(call: Call) -> Response:
     """Return the manifest's exact bytes (end-3)."""
+    if _is_through(call):
+        return _through("proxying", "get_manifest", call)
     stored, _ = sources.read(call.services, partial(_manifest, call, manifests.get), call.argument)
-    headers = _manifest_headers(stored)
+    return manifest_answer(call, stored)
+
+
+def manifest_answer(call: Call, stored: manifests.StoredManifest, more: Mapping[str, str] = NO_HEADERS) -> Response:
+    """Return the answer that is a manifest, and count the pull; with `more` headers."""
+    headers = {**_manifest_headers(stored), **more}
     if _unchanged(call.request, stored.digest):
         return Response(304, {name: headers[name] for name in ("Docker-Content-Digest", "ETag")})
     _count_pull(call, stored.digest)
@@ -95,13 +125,22 @@ def _count_pull(call: Call, digest: Digest) -> None:
 
 def head_manifest(call: Call) -> Response:
     """Say what manifest the reference names (end-3)."""
+    if _is_through(call):
+        return _through("proxying", "head_manifest", call)
     stored, source = sources.read(call.services, partial(_manifest, call, manifests.head), call.argument)
     pusher = stored.retired and call.grant.allows(f"repository:{call.repository}", Action.PUSH)
     if pusher and not sources.is_copy(call.services):
         # A pusher that hears this does not send the manifest, and may be about to send an index that needs it.
         condemned.renew(call.services.content, stored.key)
         stored = manifests.head(call.services.content, call.repository, reference_of(call))
-    headers = _manifest_headers(stored)
+    return manifest_head_answer(call, source, stored)
+
+
+def manifest_head_answer(
+    call: Call, source: Source, stored: manifests.StoredManifest, more: Mapping[str, str] = NO_HEADERS
+) -> Response:
+    """Return the answer that says what a manifest is, with `more` headers."""
+    headers = {**_manifest_headers(stored), **more}
     if _unchanged(call.request, stored.digest):
         return Response(304, {name: headers[name] for name in ("Docker-Content-Digest", "ETag")})
     if call.request.redirect_head:
@@ -145,6 +184,11 @@ def get_tags(call: Call) -> Response:
 
 def get_referrers(call: Call) -> Response:
     """List the manifests whose subject is this digest (end-12)."""
+    return _through("proxying", "get_referrers", call) if _is_through(call) else local_referrers(call)
+
+
+def local_referrers(call: Call) -> Response:
+    """List what refers to a digest here."""
     subject = Digest.parse(call.argument)
     artifact_type = call.request.parameter("artifactType")
     request = PageRequest.parse(call.request.query)
@@ -167,15 +211,27 @@ def get_catalog(call: Call) -> Response:
 
 def _push(name: str) -> Callable[[Call], Response]:
     """Return the handler of that name in `pushes`, for the table."""
+    return _later("pushes", name)
+
+
+def _fetched(name: str) -> Callable[[Call], Response]:
+    """Return the handler of that name in `proxied_blobs`, for the table."""
+    return _later("proxied_blobs", name)
+
+
+def _later(module: str, name: str) -> Callable[[Call], Response]:
+    """Return a handler of another module, which is imported when it is first called: see this module's text."""
 
     def handler(call: Call) -> Response:
-        from chalicelib.api import pushes  # noqa: PLC0415 - see the module's text
-
-        answer: Response = getattr(pushes, name)(call)
-        return answer
+        return _through(module, name, call)
 
     handler.__name__ = name
     return handler
+
+
+def _through(module: str, name: str, call: Call) -> Response:
+    answer: Response = getattr(import_module(f"chalicelib.api.{module}"), name)(call)
+    return answer
 
 
 # fmt: off
@@ -197,6 +253,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("end-12", "GET",    "/v2/<name>/referrers/<digest>",       Action.PULL,   get_referrers),
     Endpoint("end-13", "GET",    "/v2/<name>/blobs/uploads/<upload>",   None,          _push("get_upload")),
     Endpoint("end-14", "DELETE", "/v2/<name>/blobs/uploads/<upload>",   None,          _push("delete_upload")),
+    Endpoint("",       "GET",    FETCHED,                               None,          _fetched("get_fetched")),
+    Endpoint("",       "HEAD",   FETCHED,                               None,          _fetched("head_fetched")),
     Endpoint("",       "GET",    "/v2/_catalog",                        Action.LIST,   get_catalog),
 )
 # fmt: on

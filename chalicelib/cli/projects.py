@@ -78,16 +78,26 @@ def list_projects(asked: Session, name: str, public: bool | None, limit: int) ->
 @click.argument("name", type=PROJECT)
 @click.option("--public", is_flag=True, help="Let everybody pull.")
 @click.option("--quota", type=SIZE, help="Largest storage, such as 50GiB or unlimited.")
+@click.option("--proxy", default="", metavar="REGISTRY", help="Make it a cache of this registry.")
 @session.asking()
-def create(asked: Session, name: str, public: bool, quota: int | None) -> None:
+def create(asked: Session, name: str, public: bool, quota: int | None, proxy: str) -> None:
     """Create a project."""
     body: Json = {"project_name": name, "metadata": {"public": str(public).lower()}}
     if quota is not None:
         body["storage_limit"] = quota
+    if proxy:
+        body["registry_id"] = _registry(asked.client, proxy)
     asked.client.change("POST", "/projects", body)
     if asked.out.form is Form.JSON:
         asked.out.json(asked.client.get(path("projects", name)))
     asked.out.done(f"Created project {name}.", name)
+
+
+def _registry(client: Client, name: str) -> int:
+    found = [each["id"] for each in client.each("/registries", {"q": f"name={name}"}) if each["name"] == name]
+    if not found:
+        raise CommandError(f"There is no registry {name}: `roadstead registry list` shows those there are.")
+    return int(found[0])
 
 
 @project.command()

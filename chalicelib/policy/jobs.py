@@ -29,6 +29,7 @@ class Kind(StrEnum):
     WEBHOOK = "WEBHOOK"
     SLACK = "SLACK"
     REPLICATION = "REPLICATION"
+    PROXY_CACHE = "PROXY_CACHE"
 
 
 # The vendor of what the registry does for itself, as Harbor has it.
@@ -132,6 +133,7 @@ class Row:
 _ROWS: Mapping[Kind, Row] = {
     Kind.ABANDONED_UPLOADS: Row(cron="0 0 * * * *"),
     Kind.HISTORY: Row(cron="0 17 4 * * *"),
+    Kind.PROXY_CACHE: Row(alone=False),
     Kind.QUOTA: Row(cron="0 41 2 * * *"),
     # Every five minutes, where there is any registry.
     Kind.REGISTRY_HEALTH: Row(kept=12),

@@ -102,3 +102,22 @@ def long_name(make: str, repository: Repository) -> Repository | None:
     if make != DOCKER_HUB or "/" in name:
         return None
     return Repository(f"{project}/library/{name}")
+
+
+def retention(project_id: int) -> dict[str, object]:
+    """Return the retention policy that a cache begins with, as a client would send it."""
+    template = "nDaysSinceLastPull"
+    every = {"kind": "doublestar", "pattern": "**"}
+    rule = {
+        "action": "retain",
+        "template": template,
+        "params": {template: KEPT_DAYS},
+        "tag_selectors": [{**every, "decoration": "matches", "extras": '{"untagged":true}'}],
+        "scope_selectors": {"repository": [{**every, "decoration": "repoMatches"}]},
+    }
+    return {
+        "algorithm": "or",
+        "rules": [rule],
+        "trigger": {"kind": "Schedule", "settings": {"cron": "0 0 0 * * *"}},
+        "scope": {"level": "project", "ref": project_id},
+    }

@@ -149,6 +149,8 @@ class Door:
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="request")
         # Apart, so that bodies that do not arrive hold up no pull.
         self.body_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="body")
+        # Those of answers that come slowly, likewise.
+        self.stream_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="stream")
         self._under_way = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -189,11 +191,36 @@ class Door:
             return _to_response(refuse(_UNKNOWN_CODING, asked))
         target = _target(request)
         if self.downloads is None or not self.downloads.serves(request.method, target):
-            return _to_response(await self._dispatch(asked))
+            answer = await self._dispatch(asked)
+            return await self._streamed(request, answer) if answer.stream else _to_response(answer)
         try:
             return await self.downloads.answer(request, asked, target)
         except RegistryError as error:
             return _to_response(refuse(error, asked))
+
+    async def _streamed(self, request: web.BaseRequest, answer: Response) -> web.StreamResponse:
+        """Send a body as it comes; after its head, all that can be done about a failure is to end the connection."""
+        assert answer.stream
+        stream, loop = answer.stream, asyncio.get_running_loop()
+        sent = web.StreamResponse(status=answer.status, headers={**answer.headers, "Server": "Roadstead"})
+        try:
+            await sent.prepare(request)
+            while (piece := await loop.run_in_executor(self.stream_threads, stream.read)) is not None:
+                if piece:
+                    await sent.write(piece)
+                elif request.transport is None or request.transport.is_closing():
+                    break
+            await sent.write_eof()
+        except ConnectionError:
+            # The client is gone: nothing is wrong here.
+            return sent
+        except OSError as error:
+            log.error("%s ended in the middle of its answer: %s", request.path, error)  # noqa: TRY400 - it is known where
+            if request.transport is not None:
+                request.transport.abort()
+        finally:
+            stream.close()
+        return sent
 
     async def _dispatch(self, asked: Request) -> Response:
         loop = asyncio.get_running_loop()
@@ -283,5 +310,5 @@ class Running:
         await self.site.stop()
         await self.door.quiet(seconds)
         await self.runner.cleanup()
-        for threads in (self.door.threads, self.door.body_threads):
+        for threads in (self.door.threads, self.door.body_threads, self.door.stream_threads):
             threads.shutdown(wait=False, cancel_futures=True)

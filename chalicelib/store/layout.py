@@ -8,6 +8,8 @@
     repositories/<name>/_tags/<tag>                       the manifest's bytes again; its digest in the metadata
     repositories/<name>/_tagged/<algorithm>/<hex>/<tag>   empty: this tag names, or once named, the manifest
     repositories/<name>/_referrers/<subject>/<digest>     the descriptor that the referrers API returns
+    repositories/<name>/_cached/<algorithm>/<hex>         a manifest of another registry that is not whole here yet
+    repositories/<name>/_noted/<tag>                      {digest}: what a tag of another registry is to name here
     uploads/<upload id>                                   state of an upload, then what became of it
     collector/<execution>/<name>                          what a collector, or a verification, remembers
     collector/needs/<name>                                and from run to run: what a repository's manifests need
@@ -223,6 +225,31 @@ def referrer_digests(repository: Repository, key: str) -> tuple[str, str]:
 def own(repository: Repository) -> str:
     """Return the prefix of all that a repository has, and no repository whose name goes on after its own."""
     return f"{_root(repository)}_"
+
+
+def cached(repository: Repository, digest: Digest) -> str:
+    """Return the key of a manifest that is not whole here yet."""
+    return all_cached(repository) + _path(digest)
+
+
+def all_cached(repository: Repository) -> str:
+    """Return the prefix of manifests that are not whole here yet."""
+    return f"{_root(repository)}_cached/"
+
+
+def cached_digest(repository: Repository, key: str) -> str:
+    """Return the digest, as a text, of the manifest at a key below `all_cached`."""
+    return key.removeprefix(all_cached(repository)).replace("/", ":", 1)
+
+
+def noted(repository: Repository, tag: Tag) -> str:
+    """Return the key that says what a tag is to name."""
+    return all_noted(repository) + tag.name
+
+
+def all_noted(repository: Repository) -> str:
+    """Return the prefix of what says which tags are to name what."""
+    return f"{_root(repository)}_noted/"
 
 
 def of_project(name: str) -> tuple[str, str, str]:

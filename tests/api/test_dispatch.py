@@ -9,35 +9,37 @@ from tests.api.asking import Client
 
 # fmt: off
 GOLDEN = """
-end-1    GET     /v2/                               -
-end-1    HEAD    /v2/                               -
-end-2    GET     /v2/<name>/blobs/<digest>          pull
-end-2    HEAD    /v2/<name>/blobs/<digest>          pull
-end-3    GET     /v2/<name>/manifests/<reference>   pull
-end-3    HEAD    /v2/<name>/manifests/<reference>   pull
-end-4    POST    /v2/<name>/blobs/uploads/          push
-end-5    PATCH   /v2/<name>/blobs/uploads/<upload>  -
-end-6    PUT     /v2/<name>/blobs/uploads/<upload>  -
-end-7    PUT     /v2/<name>/manifests/<reference>   push
-end-8    GET     /v2/<name>/tags/list               pull
-end-9    DELETE  /v2/<name>/manifests/<reference>   delete
-end-10   DELETE  /v2/<name>/blobs/<digest>          delete
-end-11   POST    /v2/<name>/blobs/uploads/          push
-end-12   GET     /v2/<name>/referrers/<digest>      pull
-end-13   GET     /v2/<name>/blobs/uploads/<upload>  -
-end-14   DELETE  /v2/<name>/blobs/uploads/<upload>  -
--        GET     /v2/_catalog                       *
--        GET     /service/keys                      -
--        GET     /service/token                     -
--        POST    /service/token                     -
--        GET     /metrics                           -
--        GET     /service/metrics                   -
+end-1    GET     /v2/                                       -
+end-1    HEAD    /v2/                                       -
+end-2    GET     /v2/<name>/blobs/<digest>                  pull
+end-2    HEAD    /v2/<name>/blobs/<digest>                  pull
+end-3    GET     /v2/<name>/manifests/<reference>           pull
+end-3    HEAD    /v2/<name>/manifests/<reference>           pull
+end-4    POST    /v2/<name>/blobs/uploads/                  push
+end-5    PATCH   /v2/<name>/blobs/uploads/<upload>          -
+end-6    PUT     /v2/<name>/blobs/uploads/<upload>          -
+end-7    PUT     /v2/<name>/manifests/<reference>           push
+end-8    GET     /v2/<name>/tags/list                       pull
+end-9    DELETE  /v2/<name>/manifests/<reference>           delete
+end-10   DELETE  /v2/<name>/blobs/<digest>                  delete
+end-11   POST    /v2/<name>/blobs/uploads/                  push
+end-12   GET     /v2/<name>/referrers/<digest>              pull
+end-13   GET     /v2/<name>/blobs/uploads/<upload>          -
+end-14   DELETE  /v2/<name>/blobs/uploads/<upload>          -
+-        GET     /v2/<name>/blobs/uploads/_fetched/<digest> -
+-        HEAD    /v2/<name>/blobs/uploads/_fetched/<digest> -
+-        GET     /v2/_catalog                               *
+-        GET     /service/keys                              -
+-        GET     /service/token                             -
+-        POST    /service/token                             -
+-        GET     /metrics                                   -
+-        GET     /service/metrics                           -
 """
 # fmt: on
 
 
 def test_the_endpoint_table() -> None:
-    rows = [f"{row.id or '-':<8} {row.method:<7} {row.path:<34} {row.action or '-'}" for row in ENDPOINTS]
+    rows = [f"{row.id or '-':<8} {row.method:<7} {row.path:<42} {row.action or '-'}" for row in ENDPOINTS]
 
     assert rows == GOLDEN.strip().splitlines()
 

@@ -1,34 +1,311 @@
 """Projects that are caches of other registries, as clients meet them."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import orjson
 import pytest
 
-from chalicelib.store.directory import members, projects
-from chalicelib.store.directory.members import Kind, Who
-from chalicelib.store.directory.projects import NewProject
-from chalicelib.store.directory.users import ADMINISTRATOR, ADMINISTRATOR_ID
-from tests.api.asking import Client
+from chalicelib.store.directory import projects
+from tests.api.asking import basic
+from tests.api.hub import CONFIG, LAYER, NAME, Hub, hub
+from tests.store.remote.fake import ACCESS_SECRET, answer, digest_of
 
 
 @pytest.fixture
-def hub(client: Client) -> Client:
-    owner = Who(Kind.USER, ADMINISTRATOR_ID, ADMINISTRATOR)
-    new = NewProject("hub", owner.id, owner.name, {"public": "true"}, {}, registry_id=7)
-    projects.create(client.services.directory, new, members.founding(owner))
-    return client
+def cache() -> Iterator[Hub]:
+    with hub() as made:
+        yield made
 
 
 @pytest.mark.parametrize(
     ("method", "target"),
     [("POST", "/v2/hub/library/alpine/blobs/uploads/"), ("PUT", "/v2/hub/library/alpine/manifests/latest")],
 )
-def test_nothing_is_pushed_to_a_cache(hub: Client, method: str, target: str) -> None:
-    answer = hub.ask(method, target, b"{}")
+def test_nothing_is_pushed_to_a_cache(cache: Hub, method: str, target: str) -> None:
+    cache.client.headers = basic()
 
-    assert answer.status == 403
-    assert b"DENIED" in answer.body
-    assert b"can not push artifact to a proxy project" in answer.body
+    refused = cache.client.ask(method, target, b"{}")
+
+    assert refused.status == 403
+    assert b"DENIED" in refused.body
+    assert b"can not push artifact to a proxy project" in refused.body
 
 
-def test_a_registry_is_in_use_while_a_project_is_its_cache(hub: Client) -> None:
-    assert projects.uses_registry(hub.services.directory, 7)
-    assert not projects.uses_registry(hub.services.directory, 8)
+def test_a_registry_is_in_use_while_a_project_is_its_cache(cache: Hub) -> None:
+    assert projects.uses_registry(cache.client.services.directory, cache.registry)
+    assert not projects.uses_registry(cache.client.services.directory, cache.registry + 1)
+
+
+def test_a_cold_image_is_pulled_at_once_and_becomes_an_artifact(cache: Hub) -> None:
+    digest = cache.image()
+
+    pulled = cache.pull()
+    cache.settle()
+
+    assert pulled == {digest_of(CONFIG): CONFIG, digest_of(LAYER): LAYER}
+    listed = cache.client.ask("GET", "/v2/hub/library/alpine/tags/list")
+    assert orjson.loads(listed.body)["tags"] == ["latest"]
+    assert not cache.client.objects.keys("repositories/hub/library/alpine/_cached")
+    assert not cache.client.objects.keys("repositories/hub/library/alpine/_noted")
+    assert cache.manifest(digest).status == 200
+
+
+def test_what_is_here_is_pulled_with_one_question_and_no_byte_of_the_other_registry(cache: Hub) -> None:
+    cache.image()
+    cache.pull()
+    cache.settle()
+    cache.there.asked.clear()
+
+    pulled = cache.pull()
+
+    assert pulled[digest_of(LAYER)] == LAYER
+    assert [each.method for each in cache.there.asked] == ["HEAD"]
+
+
+def test_what_a_client_has_already_is_fetched_too(cache: Hub) -> None:
+    digest = cache.image()
+
+    cache.manifest("latest")
+    cache.settle()
+
+    assert cache.holds(digest_of(LAYER))
+    cache.there.instead("GET", "/v2/", answer(500))
+    cache.there.instead("HEAD", "/v2/", answer(500))
+    assert cache.pull(digest)[digest_of(LAYER)] == LAYER
+
+
+def test_many_who_want_one_tag_ask_once(cache: Hub) -> None:
+    cache.image()
+
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda _: cache.manifest("latest").status, range(16)))
+
+    assert answers == [200] * 16
+    assert cache.asked("HEAD", "/manifests/latest") == 1
+    assert cache.asked("GET", "/manifests/") == 1
+
+
+def test_many_who_want_one_cold_blob_get_it_of_one_fetch(cache: Hub) -> None:
+    cache.image()
+
+    with ThreadPoolExecutor(16) as threads:
+        got = list(threads.map(lambda _: cache.bytes_of(cache.blob(digest_of(LAYER))), range(16)))
+
+    assert got == [LAYER] * 16
+    assert cache.asked("GET", f"/blobs/{digest_of(LAYER)}") == 1
+
+
+def test_a_tag_that_moved_is_followed(cache: Hub) -> None:
+    cache.image()
+    cache.pull()
+    cache.settle()
+    moved = cache.image(layers=(b"another",))
+    cache.client.clock.advance(timedelta(seconds=4))
+
+    pulled = cache.pull()
+    cache.settle()
+
+    assert pulled[digest_of(b"another")] == b"another"
+    head = cache.manifest("latest", "HEAD")
+    assert head.headers["Docker-Content-Digest"] == moved
+
+
+def test_a_tag_that_moves_back_to_what_is_here_names_it_again(cache: Hub) -> None:
+    first = cache.image()
+    cache.pull()
+    cache.settle()
+    cache.image(layers=(b"another",))
+    cache.client.clock.advance(timedelta(seconds=4))
+    cache.pull()
+    cache.settle()
+    cache.there.tags[NAME, "latest"] = first
+    cache.client.clock.advance(timedelta(seconds=4))
+
+    cache.pull()
+    cache.settle()
+    cache.there.instead("HEAD", "/v2/", answer(503))
+    cache.client.clock.advance(timedelta(seconds=11))
+
+    assert cache.manifest("latest").headers["Docker-Content-Digest"] == first
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_the_last_that_is_known_is_served_with_a_warning(cache: Hub, status: int) -> None:
+    digest = cache.image()
+    cache.pull()
+    cache.settle()
+    cache.there.instead("HEAD", "/v2/", answer(status))
+    cache.client.clock.advance(timedelta(seconds=11))
+
+    got = cache.manifest("latest")
+
+    assert got.status == 200
+    assert got.headers["Docker-Content-Digest"] == digest
+    assert got.headers["Warning"].startswith("110 ")
+
+
+def test_what_is_not_whole_yet_is_the_last_that_is_known_too(cache: Hub) -> None:
+    digest = cache.image()
+    cache.manifest("latest")
+    cache.there.instead("HEAD", "/v2/", answer(503))
+    cache.client.clock.advance(timedelta(seconds=11))
+
+    assert cache.manifest("latest").headers["Docker-Content-Digest"] == digest
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "code"), [(429, 429, b"TOOMANYREQUESTS"), (503, 503, b"UNAVAILABLE"), (403, 403, b"DENIED")]
+)
+def test_where_nothing_is_kept_the_client_hears_why(cache: Hub, status: int, told: int, code: bytes) -> None:
+    cache.there.instead("HEAD", "/v2/", answer(status))
+
+    refused = cache.manifest("latest")
+
+    assert refused.status == told
+    assert code in refused.body
+
+
+def test_what_is_gone_there_is_gone_here_unless_the_project_wants_it(cache: Hub) -> None:
+    cache.image()
+    cache.pull()
+    cache.settle()
+    del cache.there.tags[NAME, "latest"]
+    cache.client.clock.advance(timedelta(seconds=11))
+
+    assert cache.manifest("latest").status == 404
+    cache.know(proxy_cache_local_on_not_found="true")
+    assert cache.manifest("latest").status == 200
+
+
+def test_an_index_is_kept_with_the_children_that_are_pulled(cache: Hub) -> None:
+    wanted, other = cache.image("", layers=(b"one",)), cache.image("", layers=(b"two",))
+    index = cache.index(wanted, other)
+
+    assert cache.manifest("multi").headers["Docker-Content-Digest"] == index
+    cache.pull(wanted)
+    cache.settle()
+
+    cache.there.instead("HEAD", "/v2/", answer(503))
+    cache.there.instead("GET", "/v2/", answer(503))
+    cache.client.clock.advance(timedelta(seconds=11))
+    assert cache.manifest("multi").headers["Docker-Content-Digest"] == index
+    assert cache.pull(wanted)[digest_of(b"one")] == b"one"
+    assert cache.manifest(other).status == 503
+
+
+def test_a_range_of_a_cold_blob_is_given(cache: Hub) -> None:
+    cache.image()
+
+    part = cache.blob(digest_of(LAYER), part="bytes=7-11")
+
+    assert part.status == 206
+    assert part.headers["Content-Range"] == f"bytes 7-11/{len(LAYER)}"
+    assert cache.bytes_of(part) == LAYER[7:12]
+
+
+def test_a_head_tells_of_a_cold_blob_and_fetches_nothing(cache: Hub) -> None:
+    cache.image()
+
+    told = cache.blob(digest_of(LAYER), "HEAD")
+
+    assert (told.status, told.headers["Content-Length"]) == (200, str(len(LAYER)))
+    assert not cache.asked("GET", "/blobs/")
+
+
+def test_a_blob_that_is_nowhere_is_unknown(cache: Hub) -> None:
+    refused = cache.blob(digest_of(b"nowhere"))
+
+    assert refused.status == 404
+    assert b"BLOB_UNKNOWN" in refused.body
+
+
+def test_bytes_that_are_others_are_given_to_nobody_whole_and_leave_nothing(cache: Hub) -> None:
+    cache.image()
+    cache.there.blobs[NAME, digest_of(LAYER)] = LAYER[:-1] + b"!"
+
+    streamed = cache.blob(digest_of(LAYER))
+    with pytest.raises(OSError, match="other bytes"):
+        cache.bytes_of(streamed)
+
+    assert not cache.holds(digest_of(LAYER))
+    assert not cache.client.objects.keys("data/")
+
+
+def test_docker_hubs_short_names_lead_to_the_long_ones_with_one_token() -> None:
+    with hub("docker-hub") as cache:
+        cache.image()
+        cache.client.headers = basic()
+        asked = "/service/token?scope=repository:hub/alpine:pull"
+        token = orjson.loads(cache.client.ask("GET", asked).body)["token"]
+        cache.client.headers = {"authorization": f"Bearer {token}"}
+
+        moved = cache.client.ask("GET", "/v2/hub/alpine/manifests/latest")
+
+        assert (moved.status, moved.headers["Location"]) == (301, "/v2/hub/library/alpine/manifests/latest")
+        assert cache.client.ask("GET", moved.headers["Location"]).status == 200
+
+
+def test_a_filter_leaves_repositories_out(cache: Hub) -> None:
+    cache.image()
+    cache.know(proxy_cache_filter_pattern="bitnami/**")
+
+    refused = cache.manifest("latest")
+
+    assert refused.status == 403
+    assert b"is a cache of some repositories" in refused.body
+
+
+def test_connections_to_the_other_registry_are_counted(cache: Hub) -> None:
+    cache.image(layers=(LAYER, b"other" * 1000))
+    cache.know(max_upstream_conn="1", proxy_speed_kb="500")
+
+    first = cache.blob(digest_of(LAYER))
+    refused = cache.blob(digest_of(b"other" * 1000))
+
+    assert (first.status, refused.status) == (200, 429)
+    assert cache.bytes_of(first) == LAYER
+
+
+def test_nothing_that_does_not_fit_is_kept_and_all_of_it_is_given(cache: Hub) -> None:
+    cache.client.headers = basic()
+    cache.image()
+    limited = cache.client.ask("GET", "/api/v2.0/quotas?reference=project&reference_id=" + str(cache.project.id))
+    number = orjson.loads(limited.body)[0]["id"]
+    cache.client.ask(
+        "PUT", f"/api/v2.0/quotas/{number}", b'{"hard":{"storage":1000}}', content_type="application/json"
+    )
+    cache.know()
+
+    assert cache.pull()[digest_of(LAYER)] == LAYER
+    assert not cache.holds(digest_of(LAYER))
+
+
+def test_referrers_are_passed_on_where_the_project_wants_them(cache: Hub) -> None:
+    digest = cache.image()
+    signature = orjson.dumps({"schemaVersion": 2, "subject": {"digest": digest}})
+    cache.there.add_manifest(NAME, signature, "application/vnd.oci.image.manifest.v1+json")
+    target = f"/v2/hub/library/alpine/referrers/{digest}"
+
+    assert orjson.loads(cache.client.ask("GET", target).body)["manifests"] == []
+    cache.know(proxy_referrer_api="true")
+    assert len(orjson.loads(cache.client.ask("GET", target).body)["manifests"]) == 1
+
+
+def test_the_credential_is_nowhere_to_be_seen(cache: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    cache.there.auth = "bearer"
+    cache.image()
+    answers = [cache.manifest("latest"), cache.blob(digest_of(CONFIG))]
+    assert cache.bytes_of(answers[1]) == CONFIG
+    # A registry that says in its errors what it was sent.
+    echo = answer(403, b'{"errors":[{"code":"DENIED","message":"robot:s3cret"}]}')
+    for method in ("GET", "HEAD"):
+        cache.there.instead(method, f"/v2/{NAME}/", echo)
+    answers += [cache.manifest("other"), cache.manifest(digest_of(b"1")), cache.blob(digest_of(b"2"))]
+    cache.settle(ends=False)
+
+    told = [repr((each.headers, each.body)) for each in answers]
+    every = cache.client.objects.keys("")
+    kept = [repr(cache.client.objects.get(key)) for key in every]
+    assert not [text for text in (*told, *kept, caplog.text) if ACCESS_SECRET in text]

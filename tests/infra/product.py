@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import orjson
 
+from chalicelib.api import auth
 from chalicelib.api.http import Response
 from chalicelib.oci import manifests as oci_manifests
 from chalicelib.oci.digests import Digest
@@ -23,7 +24,7 @@ from chalicelib.policy.webhooks import EventType
 from chalicelib.services import Services
 from chalicelib.store import blobs, executions, layout, manifests
 from chalicelib.store.content import Content
-from chalicelib.store.directory import Directory, logins, registries, replication
+from chalicelib.store.directory import Directory, logins, projects, registries, replication
 from chalicelib.store.directory.registries import NewRegistry
 from chalicelib.store.executions import New, Task
 from chalicelib.store.replicating import COPY, ITEMS, OPERATION, TO
@@ -85,6 +86,7 @@ _TOLD = {"happened": Happened(EventType.DELETED, 1).document(), "notify": "http"
 VENDOR = 7
 PARAMETERS: Mapping[Kind, Mapping[str, object]] = {
     Kind.GARBAGE_COLLECTION: {"delete_untagged": True, "workers": 2},
+    Kind.PROXY_CACHE: {"repository": "library/app", "patience": 0},
     Kind.PURGE_AUDIT_LOG: {"audit_retention_hour": 24, "include_event_types": "update_project"},
     Kind.VERIFY: {"repair": True, "sample": 100},
     Kind.SLACK: _TOLD,
@@ -332,6 +334,35 @@ def pulls(registry: Registry) -> None:
         assert client.ask(method, f"/v2/{REPOSITORY}/manifests/none").status == 404
     assert client.ask("GET", f"/v2/{REPOSITORY}/tags/list?n=1").status == 200
     assert client.ask("GET", "/v2/_catalog").status == 200
+
+
+def relayed(registry: Registry, services: Services) -> None:
+    """Get a blob by the path to which a cache of another registry leads, once the blob is here."""
+    digest = Digest.of(b"inline")
+    query = auth.fetch_query(services, Repository(REPOSITORY), digest)
+    for method in ("GET", "HEAD"):
+        assert registry.client.ask(method, f"/v2/{REPOSITORY}/blobs/uploads/_fetched/{digest}?{query}").status == 307
+
+
+def cached(registry: Registry, services: Services, there: FakeRegistry) -> list[Task]:
+    """Make a cache of another registry, pull from it what has to be fetched, and return the tasks that fetch it."""
+    layers = [
+        {"mediaType": "a/b", "digest": there.add_blob("app", each), "size": len(each)} for each in (LARGE, b"{}")
+    ]
+    image = {"schemaVersion": 2, "mediaType": oci_manifests.OCI_MANIFEST, "config": layers[1], "layers": layers[:1]}
+    digest = there.add_manifest("app", orjson.dumps(image), oci_manifests.OCI_MANIFEST, "v1")
+    new = NewRegistry("there", "docker-registry", there.url)
+    number = registries.create(services.directory, new, registries.HEALTHY)
+    made = registry.api("POST", "/projects", {"project_name": "hub", "registry_id": number})
+    assert made.status == 201, made.body
+    for method in ("GET", "HEAD"):
+        for reference in ("v1", digest):
+            assert registry.client.ask(method, f"/v2/hub/app/manifests/{reference}").status in (200, 307)
+    assert registry.client.ask("HEAD", f"/v2/hub/app/blobs/{layers[0]['digest']}").status == 200
+    project = projects.find(services.directory, "hub")
+    assert project
+    begun = executions.page(services.directory, Kind.PROXY_CACHE, project.id).entries
+    return [task for each in begun for task in executions.tasks(services.directory, each.id)]
 
 
 def artifacts(registry: Registry) -> None:

@@ -86,15 +86,16 @@ class Run:
 def run() -> Run:
     with world() as aws:
         calls, answered = _registry(aws)
+        pulled, filled = _caches(aws)
         others = {
             "authorizer": _authorizer(aws),
-            "do_jobs": _do_jobs(aws),
+            "do_jobs": _do_jobs(aws) | filled,
             "wake_jobs": _wake_jobs(aws),
             "repair_index": _repair_index(aws),
             "take_arrivals": _take_arrivals(aws),
             "count_pulls": _count_pulls(aws),
         }
-        return Run({"api_handler": calls, **others}, answered)
+        return Run({"api_handler": calls | pulled, **others}, answered)
 
 
 @pytest.fixture(scope="module")
@@ -114,11 +115,37 @@ def _registry(aws: World) -> tuple[frozenset[Call], frozenset[tuple[str, str]]]:
         product.lost_bytes(registry, client.live, aws.lose)
         product.artifacts(registry)
         product.pulls(registry)
+        product.relayed(registry, client.live)
         product.sessions(registry)
         product.late(registry, client.live)
         for step, answer in product.harbor(registry):
             assert answer.status < 300, (step, answer.body)
         return aws.recorder.take(), frozenset(client.answered)
+
+
+def _caches(aws: World) -> tuple[frozenset[Call], frozenset[Call]]:
+    """Pull through a cache of another registry, and fetch what was pulled; return what each function called."""
+    with faking() as there:
+        with aws.function("api_handler") as app:
+            os.environ["ROADSTEAD_PRIVATE_TARGETS"] = "127.0.0.0/8"
+            registry, client = _clients(app)
+            tasks = product.cached(registry, client.live, there)
+            client.live.conversations.close()
+            pulled = aws.recorder.take()
+        with aws.function("do_jobs") as app:
+            os.environ["ROADSTEAD_PRIVATE_TARGETS"] = "127.0.0.0/8"
+            # The first time there is time for no more than a look.
+            for milliseconds in (0, *[900_000] * 3):
+                for task in tasks:
+                    message = {"Records": [{"body": str(task.id), "receiptHandle": "1"}]}
+                    app.do_jobs(message, _Context(milliseconds))
+                time.sleep(2.1)
+            app.services().conversations.close()
+            filled = aws.recorder.take()
+    with aws.function("api_handler") as app:
+        listed = Gateway(app).ask("GET", "/v2/hub/app/tags/list")
+        assert orjson.loads(listed.body)["tags"] == ["v1"]
+    return pulled, filled
 
 
 def _authorizer(aws: World) -> frozenset[Call]:

@@ -32,6 +32,8 @@ KEYS = [
     (layout.referrers(REPOSITORY, SUBJECT),             f"repositories/library/nginx/_referrers/sha512-{'b' * 128}/"),
     (layout.referrer(REPOSITORY, SUBJECT, DIGEST),
      f"repositories/library/nginx/_referrers/sha512-{'b' * 128}/sha256-{'a' * 64}"),
+    (layout.cached(REPOSITORY, DIGEST),                 f"repositories/library/nginx/_cached/sha256/{'a' * 64}"),
+    (layout.noted(REPOSITORY, Tag("v1")),               "repositories/library/nginx/_noted/v1"),
     (layout.collector(7, "linked"),                     "collector/7/linked"),
     (layout.needs(REPOSITORY),                          "collector/needs/library!nginx"),
     (layout.role(),                                     "region/role"),
@@ -53,6 +55,8 @@ meanings = st.one_of(
     st.tuples(st.just(layout.link), repositories, digests),
     st.tuples(st.just(layout.manifest), repositories, digests),
     st.tuples(st.just(layout.tag), repositories, tags),
+    st.tuples(st.just(layout.cached), repositories, digests),
+    st.tuples(st.just(layout.noted), repositories, tags),
     st.tuples(st.just(layout.referrer), repositories, digests, digests),
     st.tuples(st.just(layout.blob), digests),
 )

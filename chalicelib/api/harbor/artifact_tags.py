@@ -5,7 +5,7 @@ Invariant: a tag that exists is not moved here. Two who make one tag at once lea
 
 from functools import partial
 
-from chalicelib.api.harbor import listing
+from chalicelib.api.harbor import caches, listing
 from chalicelib.api.harbor.artifact_views import flag, located, tag_shower
 from chalicelib.api.harbor.belongings import translated_missing
 from chalicelib.api.harbor.calls import HarborCall, created, done, typed
@@ -34,6 +34,7 @@ def list_tags(call: HarborCall) -> Response:
 
 def create_tag(call: HarborCall) -> Response:
     """Let a new tag name an artifact."""
+    caches.check_is_none(call.project)
     found, content = located(call), call.services.content
     repository = found.home.repository
     try:

@@ -9,7 +9,7 @@ import re
 from functools import partial
 
 from chalicelib.api import identity
-from chalicelib.api.harbor import belongings, listing, repositories
+from chalicelib.api.harbor import belongings, caches, listing, repositories
 from chalicelib.api.harbor.additions import get_addition
 from chalicelib.api.harbor.artifact_lists import list_artifacts, list_of_project
 from chalicelib.api.harbor.artifact_tags import create_tag, delete_tag, list_tags
@@ -78,6 +78,7 @@ def _resource(found: Located) -> str:
 
 def copy_artifact(call: HarborCall) -> Response:
     """Copy an artifact from another repository, with its tags, accessories and children."""
+    caches.check_is_none(call.project)
     target = repositories.named(call)
     match = _SOURCE.fullmatch(call.request.parameter("from"))
     if match is None:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from chalicelib.api import identity
-from chalicelib.api.harbor import listing
+from chalicelib.api.harbor import caches, listing
 from chalicelib.api.harbor.calls import (
     OPEN,
     SIGNED_IN,
@@ -158,10 +158,12 @@ def create_project(call: HarborCall) -> Response:
         return Event(call.principal.name, name, "project", "create", project_id=number)
 
     def founded(number: int, name: str) -> tuple[Change, ...]:
-        return (*founding(number, name), *audit.changes(directory, event(number)))
+        return (*founding(number, name), *audit.changes(directory, event(number)), *caches.condition(new))
 
     project = projects.create(directory, new, founded)
     indexing.tell(call.services, event(project.id))
+    if project.proxies:
+        caches.begin_retention(call, project)
     return created(call, project.id, name=name)
 
 
@@ -186,10 +188,9 @@ def _new_project(call: HarborCall, name: str, body: Mapping[str, Any]) -> NewPro
         metadata.setdefault("public", "true")
     if body.get("storage_limit") is not None and not call.principal.administrator:
         limit = _default_limit(call)
-    if registry := typed(body, "registry_id", int, 0):
-        raise bad_request(f"there is no registry {registry}: proxy cache projects are not built yet")
     owner_id, owner_name = _owner(call)
-    return NewProject(name, owner_id, owner_name, {"public": "false", **metadata}, allowlist, limit)
+    metadata = {"public": "false", **metadata}
+    return NewProject(name, owner_id, owner_name, metadata, allowlist, limit, caches.registry_of(call, body))
 
 
 def _default_limit(call: HarborCall) -> int:

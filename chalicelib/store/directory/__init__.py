@@ -44,6 +44,7 @@ dead/                  <task id>             {execution}: a task that failed too
 schedules/             <kind>/<v>            {id, cron, parameters ...}                      schedules
 regions/               primary               {epoch, primary}: the last promotion            store.regions
 pulled/                <time>.<random>       pulls in a copy that are to be told; expires    store.pulls_left
+holds/                 <what is done>        {by}: one process does it; expires              holds
 paused/                <kind>                {}: no task of it is begun; SCHEDULER: no schedule
                                              begins anything                                 pauses
 ```

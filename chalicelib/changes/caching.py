@@ -1,0 +1,287 @@
+"""Caches of other registries: whose cache a project is, what its registry says, and what is fetched of it.
+
+Requests (`api.proxying`) and the job that completes what they began (`jobs.fill_cache`) share this.
+
+Invariants:
+* What the other registry says of a tag is asked once for all who want it within seconds, and so is its silence.
+* A blob is fetched by one process at a time (`store.holds`); who finds another at it waits until the repository holds
+  the blob, for a minute, and then fetches it too rather than keep its client waiting.
+* What is fetched is charged as a push of it would be. What does not fit is passed on, and not kept.
+* Credentials of the other registry stay in here: no answer, log line or object has them.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from chalicelib.changes import charging
+from chalicelib.oci.digests import Digest
+from chalicelib.oci.errors import ErrorCode, RegistryError
+from chalicelib.oci.names import Repository, Tag
+from chalicelib.policy import proxies
+from chalicelib.policy.jobs import Kind, Trigger
+from chalicelib.policy.proxies import FRESH, SILENT, Rules
+from chalicelib.services import Services
+from chalicelib.store import blobs, cached, executions, holds
+from chalicelib.store.directory import projects, registries
+from chalicelib.store.directory.projects import Project
+from chalicelib.store.fetching import Fetch
+from chalicelib.store.holds import Hold
+from chalicelib.store.remote import (
+    DeniedError,
+    Described,
+    LimitedError,
+    MissingError,
+    Remote,
+    RemoteError,
+    Site,
+)
+from chalicelib.store.sealed import SealError
+from chalicelib.store.sources import Source, Terms, Upload, Wish, store, store_some
+from chalicelib.store.uploads import Wanted
+
+log = logging.getLogger(__name__)
+
+# Who pushes what a cache keeps, in the audit log and to webhooks.
+ACTOR = "proxy-cache"
+_KNOWN = timedelta(seconds=5)
+_HOLD_SECONDS, _RENEWED_AFTER = 60, 20.0
+_LOOKS, _LOOK_SECONDS = 200, 0.3
+_BEGUN = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """The registry of which a project is a cache; `name` is what people here call it."""
+
+    project: Project
+    name: str
+    make: str
+    site: Site
+    rules: Rules
+
+
+def upstream(services: Services, repository: Repository) -> Upstream | None:
+    """Return whose cache the project of a repository is, None where it is none any more; raise OSError."""
+    project = repository.name.partition("/")[0]
+    found: Upstream | None = services.shared.get(
+        ("upstream", project), services.now, lambda: (_upstream(services, project), _KNOWN)
+    )
+    return found
+
+
+def _upstream(services: Services, name: str) -> Upstream | None:
+    project = projects.find(services.directory, name)
+    if project is None or not project.proxies:
+        return None
+    registry = registries.find(services.directory, project.registry_id)
+    if registry is None:
+        return None
+    try:
+        site = registries.site(services.settings, registry)
+    except SealError as error:
+        words = f"the credential of the registry {registry.name} cannot be opened: it has to be set again"
+        raise RegistryError(ErrorCode.UNAVAILABLE, words) from error
+    return Upstream(project, registry.name, registry.type, site, Rules.of(project.metadata))
+
+
+def connected(services: Services, source: Upstream) -> AbstractContextManager[Remote]:
+    """Return a conversation with the registry, which is had within; it raises RemoteError."""
+    return services.conversations.having(source.site, services.settings.private_targets)
+
+
+def check_admitted(source: Upstream, repository: Repository) -> None:
+    """Raise DENIED where the project's filter leaves a repository out."""
+    name = proxies.name_there(repository)
+    try:
+        if source.rules.admits(name):
+            return
+    except ValueError as error:
+        raise RegistryError(
+            ErrorCode.DENIED, f"the filter of {source.project.name} cannot be used: {error}"
+        ) from error
+    raise RegistryError(
+        ErrorCode.DENIED, f"{source.project.name} is a cache of some repositories of {source.name}, and not of {name}"
+    )
+
+
+def refusal(source: Upstream, error: RemoteError, missing: ErrorCode) -> RegistryError:
+    """Return what a client is told where the other registry did not give something."""
+    if isinstance(error, MissingError):
+        return RegistryError(missing, f"the registry {source.name} has no such thing")
+    if isinstance(error, DeniedError):
+        words = "has no such repository, or does not open it to the credential that is set here"
+        return RegistryError(ErrorCode.DENIED, f"the registry {source.name} {words}")
+    seconds = str(error.retry_after or 10)
+    if isinstance(error, LimitedError):
+        words = f"the registry {source.name} takes no more requests for now: try again later, or give it a credential"
+        return RegistryError(ErrorCode.TOOMANYREQUESTS, words, headers={"Retry-After": seconds})
+    words = f"the registry {source.name}, of which this is a cache, does not answer, and nothing of this is kept here"
+    return RegistryError(ErrorCode.UNAVAILABLE, words, headers={"Retry-After": seconds})
+
+
+def brief(error: RemoteError) -> str:
+    """Return what the log says of an error: the other side's own words could have anything in them."""
+    return f"{type(error).__name__}, status {error.status}"
+
+
+def said(services: Services, source: Upstream, repository: Repository, tag: Tag) -> Described | RemoteError | None:
+    """Return what the registry says that a tag names, None for nothing; or why it says nothing."""
+
+    def ask() -> tuple[Described | RemoteError | None, timedelta]:
+        try:
+            with connected(services, source) as remote:
+                return remote.head_manifest(proxies.name_there(repository), tag.name), FRESH
+        except RemoteError as error:
+            log.warning("the registry %s does not say what %s:%s is: %s", source.name, repository, tag, brief(error))
+            return error, SILENT
+
+    key = ("said", source.project.registry_id, repository, tag)
+    answer: Described | RemoteError | None = services.shared.get(key, services.now, ask)
+    return answer
+
+
+def fetch_manifest(services: Services, source: Upstream, repository: Repository, digest: Digest) -> None:
+    """Keep a manifest of the other registry in `store.cached`; raise RemoteError."""
+
+    def fetch() -> tuple[RemoteError | None, timedelta]:
+        try:
+            with connected(services, source) as remote:
+                found = remote.get_manifest(proxies.name_there(repository), str(digest))
+        except RemoteError as error:
+            return error, FRESH
+        cached.keep(services.content, repository, digest, found.media_type, found.content)
+        return None, FRESH
+
+    failure: RemoteError | None = services.shared.get(("manifest", repository, digest), services.now, fetch)
+    if failure:
+        raise failure
+
+
+def forget_fetched(services: Services, repository: Repository, digest: Digest) -> None:
+    """Have a manifest fetched anew that was, and is gone again."""
+    services.shared.forget(("manifest", repository, digest))
+
+
+def fetch_blob(services: Services, source: Upstream, wish: Wish) -> Fetch:
+    """Return the fetch of a blob, begun if it is not under way; whoever gets it leaves it. Raise TOOMANYREQUESTS."""
+    return services.fetches.join(wish, source.rules.connections, partial(_fill, services, source, wish))
+
+
+def _fill(services: Services, source: Upstream, wish: Wish, fetch: Fetch) -> None:
+    """Fetch a blob, unless the repository holds it by the time that it is our turn; raise RegistryError."""
+    hold = _turn(services, wish)
+    try:
+        if blobs.find(services.content, *wish) is None:
+            _store(services, source, wish, fetch, _renewing(services, hold))
+    except RemoteError as error:
+        # Not as its cause: a traceback in the log would have the other side's words.
+        raise refusal(source, error, ErrorCode.BLOB_UNKNOWN) from None
+    finally:
+        _release(services, hold)
+
+
+def _release(services: Services, hold: Hold | None) -> None:
+    if hold:
+        with suppress(OSError):
+            holds.release(services.directory, hold)
+
+
+def hold_name(wish: Wish) -> str:
+    """Return under which name a blob is being fetched."""
+    return f"fetch/{wish.repository}@{wish.digest}"
+
+
+def _turn(services: Services, wish: Wish) -> Hold | None:
+    """Return the hold on fetching a blob; None where others have it, until the blob is there or a minute is over."""
+    try:
+        for _ in range(_LOOKS):
+            hold = holds.take(services.directory, hold_name(wish), _HOLD_SECONDS)
+            if hold or blobs.find(services.content, *wish):
+                return hold
+            time.sleep(_LOOK_SECONDS)
+    except OSError:
+        log.warning("the table does not answer: %s is fetched without a hold on it", wish.digest)
+    return None
+
+
+def _renewing(services: Services, hold: Hold | None) -> Callable[[], None]:
+    renewed = time.monotonic()
+
+    def renew() -> None:
+        nonlocal renewed
+        if hold and time.monotonic() - renewed > _RENEWED_AFTER:
+            renewed = time.monotonic()
+            with suppress(OSError):
+                holds.renew(services.directory, hold, _HOLD_SECONDS)
+
+    return renew
+
+
+def _store(services: Services, source: Upstream, wish: Wish, fetch: Fetch, now_and_then: Callable[[], None]) -> None:
+    terms = Terms(source.rules.speed, admission(services, source.project, wish), now_and_then)
+    with connected(services, source) as remote:
+        body = Source(remote, proxies.name_there(wish.repository), wish.digest, terms, fetch)
+        try:
+            size = body.open()
+            fetch.begin(size)
+            try:
+                charging.check_room(charging.account(services, source.project), wish.digest, size)
+            except RegistryError:
+                body.drain()
+                raise
+            store(services.content, services.hashes, wish, body, terms)
+        finally:
+            body.close()
+
+
+def fetch_some(
+    services: Services, source: Upstream, wish: Wish, upload_id: str, more_time: Callable[[], bool]
+) -> bool:
+    """Fetch a blob as far as the time goes, into an upload that is gone on with; tell whether it is held now.
+
+    Raise RegistryError.
+    """
+    hold = holds.take(services.directory, hold_name(wish), _HOLD_SECONDS)
+    if hold is None:
+        return False
+    terms = Terms(source.rules.speed, admission(services, source.project, wish), _renewing(services, hold))
+    try:
+        with connected(services, source) as remote:
+            upload = Upload(upload_id, Wanted(*wish, terms.admit))
+            with closing(Source(remote, proxies.name_there(wish.repository), wish.digest, terms)) as body:
+                return store_some(services.content, services.hashes, body, upload, more_time)
+    except RemoteError as error:
+        raise refusal(source, error, ErrorCode.BLOB_UNKNOWN) from None
+    finally:
+        _release(services, hold)
+
+
+def admission(services: Services, project: Project, wish: Wish) -> Callable[[int], None]:
+    """Return what charges for a blob, and raises DENIED where it does not fit."""
+    return partial(charging.blob, charging.account(services, project), *wish)
+
+
+def begin_filling(services: Services, source: Upstream, repository: Repository, patience: int) -> None:
+    """Have a job complete what is cached of a repository, after so many seconds; a failure fails nothing here."""
+
+    def begin() -> tuple[None, timedelta]:
+        new = executions.New(
+            Kind.PROXY_CACHE,
+            source.project.id,
+            Trigger.EVENT,
+            {"repository": repository.name, "patience": patience},
+            ACTOR,
+        )
+        executions.begin(services.directory, new)
+        # Of what comes within the job's patience none begins another: the job looks after it.
+        return None, _BEGUN if patience else timedelta(0)
+
+    try:
+        services.shared.get(("filling", repository), services.now, begin)
+    except OSError:
+        log.exception("no job completes the cache of %s: the next pull begins another", repository)
