@@ -28,6 +28,7 @@ from chalicelib.store.objects import ConditionFailedError, Object
 
 JSON = "application/json"
 _INDEX_ATTEMPTS = 5
+_DAMAGED = "what the registry knows of this blob is damaged: its operator repairs it with `roadstead verify --repair`"
 
 
 class Blob(NamedTuple):
@@ -65,14 +66,14 @@ def _kept(content: Content, key: str) -> Blob | None:
         if found is None or blob is None or not _is_old(content, found):
             return blob
         with suppress(ConditionFailedError):
-            record = {**orjson.loads(found.content), "since": _moment(content)}
+            record = {**_said(found), "since": _moment(content)}
             content.objects.put(key, orjson.dumps(record), content_type=JSON, if_match=found.head.etag)
             return blob
     raise RegistryError(ErrorCode.UNAVAILABLE, headers={"Retry-After": "1"})
 
 
 def _is_old(content: Content, found: Object) -> bool:
-    since = orjson.loads(found.content).get("since")
+    since = _said(found).get("since")
     # Entries of older versions do not say.
     return since is None or content.now() - datetime.fromisoformat(since) > content.grace / 2
 
@@ -198,8 +199,16 @@ def release(content: Content, repository: Repository, digest: Digest) -> None:
 
 
 def blob_of(found: Object | None) -> Blob | None:
-    """Return what a link or an index entry says, or None where there is none."""
+    """Return what a link or an index entry says, or None where there is none; raise UNKNOWN where it is damaged."""
     if found is None:
         return None
-    record = orjson.loads(found.content)
+    record = _said(found)
     return Blob(record["key"], record["size"])
+
+
+def _said(found: Object) -> dict[str, Any]:
+    with suppress(ValueError):
+        record = orjson.loads(found.content)
+        if isinstance(record, dict) and {"key", "size"} <= record.keys():
+            return record
+    raise RegistryError(ErrorCode.UNKNOWN, _DAMAGED)

@@ -2,7 +2,8 @@
 
 Invariants:
 * Imported only when a write is about to happen: importing boto3 takes longer than serving a pull.
-* Retries are botocore's: five attempts with jitter, which covers throttling (503 SlowDown).
+* Retries are botocore's: three attempts with jitter, which covers throttling (503 SlowDown). They end, whatever S3
+  does, before API Gateway gives up (29 seconds): clients are told, and try again.
 * S3 checks every body against a CRC-32 that botocore adds, so what was hashed is what is stored.
 """
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 NO_CREDENTIALS = "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 _CONNECTIONS = 64
-# To end a large upload may take S3 this long.
-_SECONDS = 60.0
+# The longest is what S3 takes to answer once it has the last byte of a part, or a thousand keys to delete.
+_CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 3, 7, 3
 
 
 def session(region: str, fixed: Credentials | None) -> boto3.Session:
@@ -35,20 +36,20 @@ def session(region: str, fixed: Credentials | None) -> boto3.Session:
 
 
 def s3_client(
-    region: str, endpoint: str, fixed: Credentials | None, *, attempts: int = 5, patience: Patience = PATIENT
+    region: str, endpoint: str, fixed: Credentials | None, *, attempts: int = _ATTEMPTS, patience: Patience = PATIENT
 ) -> "S3Client":
     """Return a client; `endpoint` is "" for AWS, `fixed` None where boto3's own chain finds credentials.
 
     One that is less patient than others does not try as often as `attempts`, and waits no longer than it says.
     """
-    seconds = _SECONDS if patience is PATIENT else patience.seconds
+    seconds, tries = (_READ_SECONDS, attempts) if patience is PATIENT else (patience.seconds, patience.attempts)
     return session(region, fixed).client(
         "s3",
         endpoint_url=endpoint or None,
         config=Config(
             max_pool_connections=_CONNECTIONS,
-            retries={"mode": "standard", "max_attempts": attempts if patience is PATIENT else patience.attempts},
-            connect_timeout=seconds,
+            retries={"mode": "standard", "total_max_attempts": tries},
+            connect_timeout=min(seconds, _CONNECT_SECONDS),
             read_timeout=seconds,
             s3={"addressing_style": "path" if endpoint else "virtual", "payload_signing_enabled": False},
         ),

@@ -5,7 +5,8 @@ nothing of it but this (docs/decisions/003).
 
 Invariants:
 * Only GET and HEAD, which may be repeated: a connection that the other side had closed is replaced at once, an
-  error or a 5xx answer is tried again after a random, growing pause, as often as `Patience` says.
+  error or a 5xx answer is tried again after a random, growing pause, as often as `Patience` says, and not once it has
+  lasted `_LONGEST`: whoever waits for the registry gets an answer before API Gateway gives up (29 seconds).
 * A connection is used by one thread at a time and returns to the pool only when its answer was read to the end.
 """
 
@@ -21,6 +22,8 @@ from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 _FIRST_PAUSE = 0.1
+# Seconds, after which no attempt is begun any more.
+_LONGEST = 9
 _IDLE = 64
 _CHUNK = 1 << 20
 _OK, _PARTIAL, _SERVER_ERROR = 200, 206, 500
@@ -37,7 +40,7 @@ class Patience(NamedTuple):
     seconds: float
 
 
-PATIENT = Patience(4, 30)
+PATIENT = Patience(4, 5)
 
 
 class Answer(NamedTuple):
@@ -113,30 +116,36 @@ class Connections:
         headers: Mapping[str, str] = _NONE,
     ) -> T:
         parts = urlsplit(url)
-        target = f"{parts.path}?{parts.query}"
+        target, begun = f"{parts.path}?{parts.query}", time.monotonic()
         for attempt in range(self._patience.attempts):
             connection, response = self._send(method, target, headers)
-            if response is not None and (response.status < _SERVER_ERROR or attempt == self._patience.attempts - 1):
+            last = attempt == self._patience.attempts - 1 or time.monotonic() - begun > _LONGEST
+            if response is not None and (response.status < _SERVER_ERROR or last):
                 try:
                     return take(connection, response)
                 except (OSError, HTTPException):
                     response.close()
             connection.close()
+            if last:
+                break
             time.sleep(_FIRST_PAUSE * 2**attempt * random.random())  # noqa: S311 - spreads load, hides nothing
         raise OSError(f"no answer from {self._host}")
 
     def _send(
         self, method: str, target: str, headers: Mapping[str, str]
     ) -> tuple[HTTPConnection, HTTPResponse | None]:
-        """Send on idle connections until one is alive, then on a new one; None stands for its failure."""
+        """Send on idle connections until one is alive, then on a new one; None stands for its failure.
+
+        One that says nothing is alive for all that is known: its silence is the failure of this attempt.
+        """
         while True:
             connection, idle = self._connection()
             try:
                 connection.request(method, target, headers=dict(headers))
                 return connection, connection.getresponse()
-            except (OSError, HTTPException):
+            except (OSError, HTTPException) as error:
                 connection.close()
-                if not idle:
+                if not idle or isinstance(error, TimeoutError):
                     return connection, None
 
     def _connection(self) -> tuple[HTTPConnection, bool]:

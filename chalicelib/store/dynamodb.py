@@ -5,6 +5,7 @@ Invariants:
   single write that may simply be done again is a plain request, at half the price.
 * Reads are strongly consistent.
 * boto3 is imported at the first request.
+* What is not an answer of DynamoDB's is an OSError, and never taken for one in which nothing was found.
 """
 
 import random
@@ -40,23 +41,17 @@ if TYPE_CHECKING:
 
 _BATCH = 100
 _HIGHEST_LIMIT = 2**31 - 1
+_OK = 200
 _CONNECTIONS = 64
 # A request is answered within milliseconds or lost; the caller has 29 seconds at most.
 _CONNECT_SECONDS, _READ_SECONDS, _REPETITIONS = 2, 5, 4
 _ATTEMPTS = 10
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 _UNMET = "ConditionalCheckFailed"
-# What passes when a commit is tried again; named without the "Exception" that some of these may end in.
-_BUSY = frozenset(
-    {
-        "TransactionConflict",
-        "TransactionInProgress",
-        "Throttling",
-        "ThrottlingError",
-        "RequestLimitExceeded",
-        "ProvisionedThroughputExceeded",
-    }
-)
+# What hinders one change of a commit and passes when it is tried again; named without the "Exception" that it may end
+# in. A request that is throttled as a whole was repeated by botocore already.
+_BUSY = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+_CONFLICT = "TransactionConflict"
 _PLAIN: Mapping[str, str] = MappingProxyType({"Put": "put_item", "Update": "update_item", "Delete": "delete_item"})
 
 
@@ -66,16 +61,26 @@ def dynamo_client(region: str, endpoint: str, fixed: Credentials | None) -> "Dyn
 
     from chalicelib.store.client import session  # noqa: PLC0415 - boto3 takes half a second to import
 
-    return session(region, fixed).client(
+    made = session(region, fixed).client(
         "dynamodb",
         endpoint_url=endpoint or None,
         config=Config(
             max_pool_connections=_CONNECTIONS,
             connect_timeout=_CONNECT_SECONDS,
             read_timeout=_READ_SECONDS,
-            retries={"mode": "standard", "max_attempts": _REPETITIONS},
+            retries={"mode": "standard", "total_max_attempts": _REPETITIONS},
         ),
     )
+    made.meta.events.register("after-call.dynamodb", _check_whole)
+    return made
+
+
+def _check_whole(http_response: Any, parsed: Mapping[str, Any], **_: object) -> None:
+    """Raise OSError where an answer is another's, or its checksum was wrong at the last attempt too."""
+    tried = parsed.get("ResponseMetadata", {})
+    failed = tried.get("MaxAttemptsReached") or tried.get("RetryQuotaReached")
+    if http_response.status_code == _OK and (failed or not http_response.content.startswith(b"{")):
+        raise OSError("what came from DynamoDB is damaged")
 
 
 def make_table(client: "DynamoDBClient", name: str) -> None:
@@ -255,9 +260,11 @@ class _Outcome(NamedTuple):
 def _outcomes(error: "ClientError") -> Sequence[_Outcome]:
     """Return what hindered a commit; raise the error where it was neither a condition nor other writers."""
     answer: Json = dict(error.response)
-    reasons = answer.get("CancellationReasons") or [{"Code": answer["Error"]["Code"], "Item": answer.get("Item")}]
-    found = [_Outcome(each.get("Code", "").removesuffix("Exception"), each.get("Item") or {}) for each in reasons]
-    if not any(outcome.code == _UNMET or outcome.code in _BUSY for outcome in found):
+    reasons = answer.get("CancellationReasons")
+    passing = _BUSY if reasons else {_CONFLICT}
+    given = reasons or [{"Code": answer["Error"]["Code"], "Item": answer.get("Item")}]
+    found = [_Outcome(each.get("Code", "").removesuffix("Exception"), each.get("Item") or {}) for each in given]
+    if not any(outcome.code == _UNMET or outcome.code in passing for outcome in found):
         raise error
     return found
 

@@ -2,9 +2,11 @@
 
 Invariants:
 * boto3 is imported at the first message.
-* A message that cannot be sent is an OSError after a few seconds: whoever started a job does not wait for a queue.
+* A message that cannot be sent is an OSError after a few seconds, and where it took that long the next ones are for a
+  while at once: whoever started a job does not wait for a queue.
 """
 
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 
 # As many as app.py lets Lambda run at once.
 WORKERS = 10
-_CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 2, 5, 3
+_CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 2, 3, 2
+_LONG_SECONDS, _REST_SECONDS = 1.0, 10.0
 
 
 class SqsQueue:
@@ -25,6 +28,7 @@ class SqsQueue:
     def __init__(self, name: str, region: str, endpoint: str, credentials: Credentials | None) -> None:
         self.workers = WORKERS
         self._name, self._region, self._endpoint, self._credentials = name, region, endpoint, credentials
+        self._rests_until = 0.0
 
     def send(self, task_id: int, delay: int = 0) -> None:
         """Have a worker look at a task, after up to `LONGEST_DELAY` seconds; raise OSError."""
@@ -34,10 +38,15 @@ class SqsQueue:
         """Send any message, to be read after up to `LONGEST_DELAY` seconds; raise OSError."""
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - loaded with boto3, not before
 
+        begun = time.monotonic()
+        if begun < self._rests_until:
+            raise OSError(f"the queue {self._name} took no message a moment ago")
         seconds = max(0, min(delay, LONGEST_DELAY))
         try:
             self._sqs.send_message(QueueUrl=self._url, MessageBody=message, DelaySeconds=seconds)
         except (BotoCoreError, ClientError) as error:
+            ended = time.monotonic()
+            self._rests_until = ended + _REST_SECONDS if ended - begun > _LONG_SECONDS else 0.0
             raise OSError(f"the queue {self._name} takes no message: {error}") from error
 
     @cached_property
@@ -56,6 +65,6 @@ class SqsQueue:
             config=Config(
                 connect_timeout=_CONNECT_SECONDS,
                 read_timeout=_READ_SECONDS,
-                retries={"mode": "standard", "max_attempts": _ATTEMPTS},
+                retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
             ),
         )

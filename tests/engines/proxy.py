@@ -5,6 +5,8 @@
 * A request is counted when it arrives, whatever becomes of it.
 * A hook is called before a request is passed to S3, and when S3 has answered but before the answer is passed on.
   Raising in either place cuts the connection: the client never learns what S3 did.
+* `choose` may have a request meet a fault (`tests.engines.faults`). What breaks or falsifies an answer lets the
+  service do what was asked first.
 
 `with forwarding(engine.endpoint, hook=...) as proxy:` runs one in a thread; proxy_process.py in a process of its own.
 """
@@ -20,6 +22,7 @@ from typing import Literal
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, TCPConnector, web
 from yarl import URL
 
+from tests.engines.faults import SLOW_SECONDS, Choose, Fault, Words, words, wrong
 from tests.engines.ledger import Exchange, Ledger
 from tests.engines.operations import classify
 from tests.engines.process import HOST
@@ -37,11 +40,14 @@ _HOP_BY_HOP = frozenset({"connection", "keep-alive", "proxy-connection", "transf
 class Proxy(Ledger):
     """The proxy and its ledger; `delay` (seconds) and `hook` may be changed while it runs."""
 
-    def __init__(self, upstream: str, *, delay: float = 0.0, hook: Hook | None = None) -> None:
+    def __init__(self, upstream: str, *, delay: float = 0.0, hook: Hook | None = None, service: str = "S3") -> None:
         super().__init__()
         self.endpoint = ""
         self.delay = delay
         self.hook = hook
+        self.choose: Choose | None = None
+        self._service = service
+        self._over = asyncio.Event()
         self._upstream = upstream.rstrip("/")
 
     async def serve(self, ready: Callable[[], object], ended: Awaitable[object], port: int = 0) -> None:
@@ -49,20 +55,27 @@ class Proxy(Ledger):
         async with _s3_session() as session, listening(lambda one: self._answer(session, one), port) as self.endpoint:
             ready()
             await ended
+            self._over.set()
 
     async def _answer(self, session: ClientSession, request: web.BaseRequest) -> web.StreamResponse:
         exchange = self.open(classify(request.method, request.raw_path, request.headers))
         try:
-            await asyncio.sleep(self.delay)
+            fault = self.choose(exchange) if self.choose else None
+            await asyncio.sleep(SLOW_SECONDS if fault is Fault.SLOW else self.delay)
             self._call_hook(exchange, "before")
-            return await self._forward(session, request, exchange)
+            if fault is Fault.SILENT:
+                await self._over.wait()
+                return web.Response(status=504)
+            if fault in (Fault.BROKEN, Fault.BUSY):
+                return await self._refuse(request, exchange, words(self._service, fault))
+            return await self._forward(session, request, exchange, fault)
         except Exception:  # noqa: BLE001  # a hook may raise anything, and the connection is cut whatever it was
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=502)
 
     async def _forward(
-        self, session: ClientSession, request: web.BaseRequest, exchange: Exchange
+        self, session: ClientSession, request: web.BaseRequest, exchange: Exchange, fault: Fault | None
     ) -> web.StreamResponse:
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -74,14 +87,22 @@ class Proxy(Ledger):
             allow_redirects=False,
         ) as answer:
             self._call_hook(exchange, "after")
-            return await self._pass_on(request, answer, exchange)
+            if fault is Fault.RESET:
+                raise ConnectionResetError
+            return await self._pass_on(request, answer, exchange, wrong if fault is Fault.WRONG else bytes)
+
+    async def _refuse(self, request: web.BaseRequest, exchange: Exchange, said: Words) -> web.StreamResponse:
+        await request.read()
+        self.close(exchange, said.status)
+        body = b"" if request.method == "HEAD" else said.content
+        return web.Response(status=said.status, body=body, content_type=said.content_type)
 
     async def _pass_on(
-        self, request: web.BaseRequest, answer: ClientResponse, exchange: Exchange
+        self, request: web.BaseRequest, answer: ClientResponse, exchange: Exchange, become: Callable[[bytes], bytes]
     ) -> web.StreamResponse:
         response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=_end_to_end(answer.headers))
         if request.method == "HEAD" or (answer.content_length is not None and answer.content_length <= _SMALL):
-            rest = await answer.read()
+            rest = become(await answer.read())
             # Closed before the client can know the answer, so that what it asks next begins later.
             self.close(exchange, answer.status)
             await response.prepare(request)
@@ -89,7 +110,7 @@ class Proxy(Ledger):
             rest = b""
             await response.prepare(request)
             async for chunk in answer.content.iter_any():
-                await response.write(chunk)
+                await response.write(become(chunk))
             self.close(exchange, answer.status)
         await response.write_eof(rest)
         return response
@@ -125,9 +146,11 @@ async def listening(handler: Handler, port: int = 0) -> AsyncIterator[str]:
 
 
 @contextmanager
-def forwarding(upstream: str, *, delay: float = 0.0, hook: Hook | None = None) -> Iterator[Proxy]:
-    """Run a proxy in a thread of this process; the hook is called in that thread."""
-    proxy = Proxy(upstream, delay=delay, hook=hook)
+def forwarding(
+    upstream: str, *, delay: float = 0.0, hook: Hook | None = None, service: str = "S3"
+) -> Iterator[Proxy]:
+    """Run a proxy in a thread of this process; what it is told to call is called in that thread."""
+    proxy = Proxy(upstream, delay=delay, hook=hook, service=service)
     ready: Future[None] = Future()
     with closing(asyncio.new_event_loop()) as loop, ThreadPoolExecutor(1) as thread:
         ended = loop.create_future()

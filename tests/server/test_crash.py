@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -209,31 +209,31 @@ def site(engine: Engine, s3: S3Client, tmp_path_factory: pytest.TempPathFactory)
         yield Site(engine, proxy, tmp_path_factory.mktemp("crash"))
 
 
-def _kill_at(site: Site, number: int, phase: Phase) -> bool:
-    """Kill at one request and check; tell whether the push was long enough to be killed there."""
-    push = Push(f"library/{phase}-{number}")
-    with site.server() as server:
-        push.before(server)
-        with site.killing(server, number, phase):
-            push.do(server)
-        killed = server.process.poll() is not None or "again" not in push.tags
-        if not killed:
-            return False
-        assert server.process.wait(5) == -signal.SIGKILL
-    with site.server() as server:
-        push.check(server)
-        push.resume(server)
+def _is_killed(site: Site, server: Server, push: Push, number: int, phase: Phase) -> bool:
+    """Kill a server at one request of a push; tell whether the push was long enough to be killed there."""
+    push.before(server)
+    with site.killing(server, number, phase):
         push.do(server)
-        push.check(server)
-    return True
+    killed = server.process.poll() is not None or "again" not in push.tags
+    assert not killed or server.process.wait(5) == -signal.SIGKILL
+    return killed
 
 
 def _kill_everywhere(site: Site, phase: Phase, first: int, stride: int) -> None:
+    """Kill a server at each of the requests; the one that shows what was left is the next to be killed."""
     tried = 0
-    for number in count(first, stride):
-        if not _kill_at(site, number, phase):
-            break
-        tried += 1
+    with ExitStack() as servers:
+        server = servers.enter_context(site.server())
+        for number in count(first, stride):
+            push = Push(f"library/{phase}-{number}")
+            if not _is_killed(site, server, push, number, phase):
+                break
+            server = servers.enter_context(site.server())
+            push.check(server)
+            push.resume(server)
+            push.do(server)
+            push.check(server)
+            tried += 1
     print(f"killed {phase} {tried} S3 requests, every {stride} from {first}")
     assert tried * stride > 30, "the push is shorter than it was, or was not killed"
 

@@ -155,7 +155,7 @@ class TestDynamoDBLocal(DynamoContract):
 class Script:
     """A service that gives its answers one after another, and the last for ever."""
 
-    answers: Sequence[tuple[int, Mapping[str, Any]]]
+    answers: Sequence[tuple[int, Mapping[str, Any] | bytes]]
     asked: list[Mapping[str, Any]] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
 
@@ -167,7 +167,7 @@ class Script:
             def do_POST(self) -> None:
                 script.asked.append(orjson.loads(self.rfile.read(int(self.headers["content-length"]))))
                 status, answer = script.answers[min(len(script.asked), len(script.answers)) - 1]
-                body = orjson.dumps(answer)
+                body = answer if isinstance(answer, bytes) else orjson.dumps(answer)
                 self.send_response(status)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
@@ -249,6 +249,12 @@ def test_every_attempt_has_a_token_of_its_own() -> None:
         table.commit(*PAIR)
 
     assert len({request["ClientRequestToken"] for request in script.asked}) == 2
+
+
+def test_what_is_no_answer_is_not_taken_for_one_in_which_nothing_was_found() -> None:
+    script = Script([(200, b"<html>sign in to this network</html>")])
+    with script.table() as table, pytest.raises(OSError, match="damaged"):
+        table.get(KEY)
 
 
 def test_keys_that_are_left_over_are_asked_for_again() -> None:

@@ -70,7 +70,7 @@ _REFUSALS: tuple[tuple[type[Exception], Callable[[Any], HarborError]], ...] = (
     (RegistryError, translated),
     (RefusedError, lambda error: HarborError(HarborCode.CONFLICT, str(error))),
     (BusyError, lambda _: HarborError(HarborCode.CONFLICT, "others changed the same thing at once: try again")),
-    (OSError, lambda _: HarborError(HarborCode.UNAVAILABLE, "storage did not answer; try again in a moment")),
+    (OSError, lambda _: translated(RegistryError(ErrorCode.UNAVAILABLE, headers={"Retry-After": "5"}))),
     (Exception, lambda _: translated(RegistryError(ErrorCode.UNKNOWN))),
 )
 
