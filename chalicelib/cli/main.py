@@ -17,6 +17,7 @@ from chalicelib.cli.failures import exit_codes
 from chalicelib.cli.projects import member, project
 from chalicelib.cli.regions import region
 from chalicelib.cli.registries import registry
+from chalicelib.cli.replication import replication
 from chalicelib.cli.repositories import artifact, repo
 from chalicelib.cli.robots import robot
 from chalicelib.cli.tags import tag
@@ -136,6 +137,7 @@ for client in (
     artifact,
     tag,
     registry,
+    replication,
     gc,
     verify,
     region,

@@ -84,6 +84,27 @@ def _registries() -> list[Row]:
     ]
 
 
+def _replications() -> list[Row]:
+    return [
+        {
+            "id": 51,
+            "name": "to-the-edge",
+            "src_registry": {"id": 0, "name": "Local"},
+            "dest_registry": {"id": 31, "name": "hub"},
+            "dest_namespace": "mirror",
+            "filters": [
+                {"type": "name", "value": "library/**"},
+                {"type": "tag", "value": "*-dev", "decoration": "excludes"},
+            ],
+            "trigger": {"type": "scheduled", "trigger_settings": {"cron": "0 0 2 * * *"}},
+            "enabled": True,
+            "override": False,
+            "replicate_deletion": False,
+            "speed": 0,
+        }
+    ]
+
+
 def _projects() -> list[Row]:
     return [
         {
@@ -176,6 +197,11 @@ class Harbor:
         default_factory=lambda: [{"id": 30, "group_name": "staff2"}, {"id": 31, "group_name": "staff"}]
     )
     registries: list[Row] = field(default_factory=_registries)
+    replications: list[Row] = field(default_factory=_replications)
+    # How an execution goes, look by look: its status, and how many of two repositories are done and failed.
+    copying: list[tuple[str, int, int]] = field(
+        default_factory=lambda: [("InProgress", 0, 0), ("InProgress", 1, 0), ("Succeed", 2, 0)]
+    )
     robots: list[Row] = field(
         default_factory=lambda: [_robot(21, ROBOT, "system"), _robot(22, "robot$library+build", "project")]
     )
@@ -374,6 +400,59 @@ def _ping_registry(harbor: Harbor, asked: Asked, _user: str) -> Answer:
 def _delete_registry(harbor: Harbor, _asked: Asked, _user: str, number: str) -> Answer:
     harbor.registries.remove(_one(harbor.registries, "registry", id=int(number)))
     return Answer(200)
+
+
+def _list_replications(harbor: Harbor, asked: Asked, _user: str) -> Answer:
+    return _page(asked, harbor.replications)
+
+
+def _replicate(harbor: Harbor, asked: Asked, _user: str) -> Answer:
+    _one(harbor.replications, "replication policy", id=asked.body["policy_id"])
+    return Answer(201, None, {"Location": f"{API}/replication/executions/61"})
+
+
+def _execution(harbor: Harbor, number: int = 61) -> Row:
+    status, succeeded, failed = harbor.copying[0]
+    return {
+        "id": number,
+        "policy_id": 51,
+        "status": status,
+        "trigger": "manual",
+        "start_time": TIME,
+        "status_text": "",
+        "total": 2,
+        "succeed": succeeded,
+        "failed": failed,
+    }
+
+
+def _list_executions(harbor: Harbor, asked: Asked, _user: str) -> Answer:
+    return _page(asked, [_execution(harbor)] if asked.query.get("policy_id") == "51" else [])
+
+
+def _get_execution(harbor: Harbor, _asked: Asked, _user: str, number: str) -> Answer:
+    shown = _execution(harbor, int(number))
+    harbor.copying[:-1] = harbor.copying[1:-1]
+    return Answer(200, shown)
+
+
+def _list_tasks(harbor: Harbor, asked: Asked, _user: str, _number: str) -> Answer:
+    failed = harbor.copying[0][2]
+    rows: list[Row] = [
+        {
+            "id": number,
+            "status": "Failed" if number <= failed else "Succeed",
+            "operation": "copy",
+            "src_resource": f"library/app{number} [1 item(s) in total]",
+            "dst_resource": f"mirror/app{number} [1 item(s) in total]",
+        }
+        for number in (1, 2)
+    ]
+    return _page(asked, rows)
+
+
+def _task_log(_harbor: Harbor, _asked: Asked, _user: str, _execution: str, number: str) -> Answer:
+    return Answer(200, f"ERR library/app{number}:v1: it does not fit", {"Content-Type": "text/plain"})
 
 
 def _list_robots(harbor: Harbor, asked: Asked, _user: str) -> Answer:
@@ -581,6 +660,12 @@ ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
     ("POST",   "/registries",                    _create_registry),
     ("POST",   "/registries/ping",               _ping_registry),
     ("DELETE", f"/registries{_NUMBER}",          _delete_registry),
+    ("GET",    "/replication/policies",          _list_replications),
+    ("GET",    "/replication/executions",        _list_executions),
+    ("POST",   "/replication/executions",        _replicate),
+    ("GET",    f"/replication/executions{_NUMBER}", _get_execution),
+    ("GET",    f"/replication/executions{_NUMBER}/tasks", _list_tasks),
+    ("GET",    f"/replication/executions{_NUMBER}/tasks{_NUMBER}/log", _task_log),
     ("GET",    "/robots",                        _list_robots),
     ("POST",   "/robots",                        _create_robot),
     ("GET",    f"/robots{_NUMBER}",              _get_robot),

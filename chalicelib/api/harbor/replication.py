@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from chalicelib.api.harbor import listing
+from chalicelib.api.harbor.artifact_views import flag
 from chalicelib.api.harbor.calls import (
     HarborCall,
     HarborEndpoint,
@@ -160,12 +161,11 @@ def delete_policy(call: HarborCall) -> Response:
 
 def start_execution(call: HarborCall) -> Response:
     """Begin an execution of a policy, or see with `dry_run` what it would copy."""
-    body = call.body()
-    stored = _policy(call, typed(body, "policy_id", int, 0))
+    stored = _policy(call, typed(call.body(), "policy_id", int, 0))
     if not stored.policy.enabled:
         message = f"the policy {stored.policy.name} is disabled: enable it first"
         raise HarborError(HarborCode.PRECONDITION, message)
-    dry = typed(body, "dry_run", bool, False)
+    dry = flag(call, "dry_run")
     directory = call.auditing(_EXECUTION, "run", stored.policy.name, "dry run" if dry else "").directory
     parameters = {"dry_run": True} if dry else {}
     new = New(Kind.REPLICATION, stored.id, Trigger.MANUAL, parameters, call.principal.name)

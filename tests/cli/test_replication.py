@@ -1,0 +1,77 @@
+"""Replication from the command line: policies listed and shown, one run and followed to its end."""
+
+from tests.cli.conftest import Cli
+from tests.cli.harbor import Harbor
+
+LIST = """\
+NAME         ID  FROM   TO   FILTERS                       TRIGGER    ENABLED
+to-the-edge  51  Local  hub  name=library/** tag!=*-dev    scheduled  yes
+"""
+TASKS = """\
+FROM                                TO                                 OPERATION  STATUS
+library/app1 [1 item(s) in total]   mirror/app1 [1 item(s) in total]   copy       {}
+library/app2 [1 item(s) in total]   mirror/app2 [1 item(s) in total]   copy       Succeed
+"""
+
+
+def squeezed(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines()]
+
+
+def test_policies_are_listed(cli: Cli, harbor: Harbor) -> None:
+    assert squeezed(cli("replication", "list").stdout) == squeezed(LIST)
+    assert cli("replication", "list", "-q").stdout == "to-the-edge\n"
+    assert cli.json("replication", "list") == harbor.replications
+
+
+def test_a_policy_is_shown_with_its_last_executions(cli: Cli) -> None:
+    shown = cli("replication", "show", "51").stdout
+
+    assert "CRON:       0 0 2 * * *\n" in shown
+    assert "NAMESPACE:  mirror\n" in shown
+    assert squeezed(shown)[-1][:3] == ["61", "InProgress", "manual"]
+
+
+def test_a_policy_that_is_not_there_is_said(cli: Cli) -> None:
+    done = cli("replication", "run", "other")
+
+    assert done.exit_code == 4
+    assert "roadstead replication list" in done.stderr
+
+
+def test_a_run_says_how_far_it_is_and_what_was_copied(cli: Cli, harbor: Harbor) -> None:
+    done = cli("replication", "run", "to-the-edge")
+
+    assert done.exit_code == 0
+    assert done.stderr.splitlines() == [
+        "0 of 2 repositories are done, 0 failed",
+        "1 of 2 repositories are done, 0 failed",
+        "2 of 2 repositories are done, 0 failed",
+    ]
+    assert squeezed(done.stdout) == squeezed(TASKS.format("Succeed"))
+    assert harbor.changes() == [("POST", "/replication/executions", {"policy_id": 51})]
+
+
+def test_a_run_that_failed_says_why_and_fails(cli: Cli, harbor: Harbor) -> None:
+    harbor.copying = [("Failed", 1, 1)]
+
+    done = cli("replication", "run", "to-the-edge")
+
+    assert done.exit_code == 1
+    assert squeezed(done.stdout) == squeezed(TASKS.format("Failed"))
+    assert "ERR library/app1:v1: it does not fit" in done.stderr
+    assert "app2" not in done.stderr
+    assert "ended with the status Failed" in done.stderr
+
+
+def test_a_dry_run_says_what_would_be_copied(cli: Cli, harbor: Harbor) -> None:
+    done = cli("replication", "run", "to-the-edge", "--dry-run")
+
+    [asked] = [each for each in harbor.asked if each.method == "POST"]
+    assert (asked.body, asked.query) == ({"policy_id": 51}, {"dry_run": "true"})
+    assert "library/app2:v1" in done.stderr
+
+
+def test_a_run_can_be_left_alone(cli: Cli, harbor: Harbor) -> None:
+    assert cli("replication", "run", "to-the-edge", "--no-wait", "-q").stdout == "61\n"
+    assert all("/tasks" not in asked.path for asked in harbor.asked)
