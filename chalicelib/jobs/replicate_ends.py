@@ -18,12 +18,15 @@ from chalicelib.store.uploads import BrokenBodyError
 
 JSON = Mapping[str, Any]
 _PASSING = (LimitedError, DownError)
+_BESIDE = 416
 
 
 def may_pass(error: BaseException) -> bool:
     """Tell whether what went wrong may go well in a while, for whatever is copied."""
     if isinstance(error, RegistryError):
-        return error.code is ErrorCode.UNAVAILABLE or isinstance(error, BrokenBodyError)
+        # Another worker, which was taken for dead, may still write to the same upload.
+        beside = error.status == _BESIDE and error.code is ErrorCode.BLOB_UPLOAD_INVALID
+        return beside or error.code is ErrorCode.UNAVAILABLE or isinstance(error, BrokenBodyError)
     return isinstance(error, _PASSING) or (isinstance(error, OSError) and not isinstance(error, RemoteError))
 
 

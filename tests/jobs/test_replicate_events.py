@@ -7,6 +7,7 @@ import pytest
 
 from chalicelib.policy.jobs import Kind, Status
 from chalicelib.store import executions
+from tests.api.test_retentions import policy, rule
 from tests.jobs.replicating import World, add_image, pulling, pushing
 from tests.store.remote.fake import FakeRegistry, answer, faking
 
@@ -178,3 +179,22 @@ def test_webhooks_hear_how_a_task_ended(there: FakeRegistry) -> None:
     assert replication["successful_artifact"] == [{"type": "image", "status": "Success", "name_tag": "app:v1"}]
     assert (replication["job_status"], replication["description"]) == ("Success", "what we mirror")
     assert "failed_artifact" not in replication
+
+
+def test_what_retention_deletes_is_deleted_there(there: FakeRegistry) -> None:
+    world = World(there, pushing(replicate_deletion=True, **BY_EVENTS))
+    for tag in ("v1", "v2"):
+        world.ours.image(APP, tag, tag)
+        world.pass_by(1)
+    begun(world)
+    made = world.ours.api("POST", "/retentions", policy(rule(number=1)))
+    number = made.headers["Location"].rpartition("/")[2]
+    assert world.ours.api("POST", f"/retentions/{number}/executions", {"dry_run": False}).status == 201
+    [execution] = executions.page(world.services.directory, Kind.RETENTION, int(number)).entries
+    events, world.execution = world.execution, execution.id
+    world.work()
+    world.execution = events
+
+    begun(world)
+
+    assert set(there.tags) == {(APP, "v2")}

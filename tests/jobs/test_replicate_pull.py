@@ -5,7 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from chalicelib.jobs.engine import LEASE_SECONDS
+from chalicelib.oci.digests import Digest
 from chalicelib.policy.jobs import Status
+from chalicelib.store.directory import projects
+from chalicelib.store.directory.projects import NewProject
 from tests.jobs.replicating import World, add_image, add_index, pulling, subject
 from tests.store.faults import KilledError
 from tests.store.remote.fake import Answer, FakeRegistry, Handler, answer, faking
@@ -251,3 +254,53 @@ def _killed_at(world: World, number: int) -> bool:
         world.restarted()
         world.pass_by(LEASE_SECONDS + 1)
     return False
+
+
+def test_a_registry_that_is_read_only_takes_nothing_and_says_so(there: FakeRegistry) -> None:
+    add_image(there, APP, "v1")
+    world = World(there, pulling())
+    assert world.ours.api("PUT", "/configurations", {"read_only": True}).status == 200
+
+    world.run()
+
+    assert world.tags(APP) == set()
+    assert "this registry is read-only" in world.log(APP)
+
+
+def test_a_proxy_cache_project_takes_nothing_and_says_so(there: FakeRegistry) -> None:
+    add_image(there, "cached/app", "v1")
+    world = World(there, pulling())
+    new = NewProject("cached", 1, "admin", {"public": "false"}, {}, registry_id=7)
+    projects.create(world.services.directory, new, lambda _number, _name: ())
+
+    world.run()
+
+    assert world.tags("cached/app") == set()
+    assert "the project cached is a proxy cache" in world.log("cached/app")
+
+
+def test_that_another_registry_names_a_blob_of_another_project_gives_nobody_access_to_it(there: FakeRegistry) -> None:
+    secret = b"of a private project"
+    add_image(there, APP, "v1", secret)
+    world = World(there, pulling())
+    world.ours.blob("one/private", secret)
+    for key in [key for key, content in there.blobs.items() if content == secret]:
+        del there.blobs[key]
+
+    world.run()
+
+    assert world.tags(APP) == set()
+    assert world.ours.client.ask("HEAD", f"/v2/{APP}/blobs/{Digest.of(secret)}").status == 404
+    assert "lacks the blob" in world.log(APP)
+
+
+def test_a_blob_that_the_project_has_is_not_fetched(there: FakeRegistry) -> None:
+    shared = b"a layer of many images"
+    add_image(there, APP, "v1", shared)
+    world = World(there, pulling())
+    world.ours.push("library/own", "v1", world.ours.document("library/own", b"{}", "own", layer=shared))
+
+    world.run()
+
+    assert world.tags(APP) == {"v1"}
+    assert not [each for each in there.asked if each.path.endswith(str(Digest.of(shared)))]
