@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from infra import configure, finish, secrets, stack
-from infra.package import JOBS_QUEUE, only
+from infra.package import ARRIVALS_QUEUE, JOBS_QUEUE, only
 from infra.stack import Stack
 from tests.aws.carrying import carry
 from tests.aws.cloud import ROOT, environment, relay
@@ -102,7 +102,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 def _storage(engine: Engine) -> dict[str, str]:
     template: dict[str, Any] = json.loads(json.dumps(only("storage")))
     over_plain_http(template)
-    wanted = Stack("storage", template, {"JobsQueueName": JOBS_QUEUE})
+    wanted = Stack("storage", template, {"JobsQueueName": JOBS_QUEUE, "ArrivalsQueueName": ARRIVALS_QUEUE})
     return dict(stack.deploy(client(engine, "cloudformation"), wanted, lambda _: None))
 
 
