@@ -20,7 +20,7 @@ from chalicelib.oci.names import Repository
 from chalicelib.policy.jobs import Kind
 from chalicelib.policy.webhooks import EventType, Notify, Policy, Target
 from chalicelib.services import Services
-from chalicelib.store import executions, layout, manifests
+from chalicelib.store import condemned, executions, layout, manifests
 from chalicelib.store.directory import projects, webhooks
 from chalicelib.store.index import repositories
 from chalicelib.store.notifications import HAPPENED
@@ -301,6 +301,35 @@ def test_a_deleted_manifest_goes_with_its_tags_and_is_told(backwards: bool) -> N
     regions.check()
     assert list(regions.second.shown()["tags"]) == ["v2"]
     assert regions.told() == [("DELETE_ARTIFACT", str(digest)), ("PUSH_ARTIFACT", "v1"), ("PUSH_ARTIFACT", "v2")]
+
+
+def test_what_a_job_retired_goes_and_is_not_told() -> None:
+    regions = Regions()
+    digest = regions.image("", "one")
+    regions.arrive()
+    key, content = layout.manifest(HOME, digest), regions.first.client.services.content
+    found = content.objects.get(key)
+    assert found
+    condemned.condemn(content, key, found, found.head.etag, condemned.Doom.RETIRED)
+
+    regions.arrive()
+
+    regions.check()
+    assert regions.second.shown()["known"] == {}
+    assert regions.told() == []
+
+
+def test_a_deletion_of_what_nobody_saw_here_is_not_told() -> None:
+    regions = Regions()
+    digest = regions.image("v1", "one")
+    pushed = regions.changes()
+    regions.delete(str(digest))
+    deleted = regions.changes()
+    regions.copy([*pushed, *deleted])
+
+    regions.tell(deleted)
+
+    assert regions.told() == []
 
 
 def test_events_of_what_this_region_did_itself_are_not_told() -> None:
