@@ -15,7 +15,11 @@ from infra import stack
 Json = dict[str, Any]
 
 _ARN = {"Fn::Sub": "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${TableName}"}
-_NAME = {"Ref": "TableName"}
+_INSTEAD: tuple[tuple[Json, Json | str], ...] = (
+    ({"Ref": "Table"}, {"Ref": "TableName"}),
+    ({"Fn::GetAtt": ["Table", "Arn"]}, _ARN),
+    ({"Ref": "Arrivals"}, "false"),
+)
 # What depends on this condition is of use to a table of the region's own.
 _UNUSED = ("HasArrivals",)
 
@@ -72,13 +76,12 @@ def as_replica(template: Json) -> Json:
 
 
 def _over_table_name(value: Any) -> Any:
-    if value == {"Ref": "Table"}:
-        return _NAME
-    if value == {"Fn::GetAtt": ["Table", "Arn"]}:
-        return _ARN
-    if value == {"Ref": "Arrivals"}:
-        return "false"
+    for what, instead in _INSTEAD:
+        if value == what:
+            return instead
     if isinstance(value, Mapping):
+        if value.get("Fn::If", ("",))[0] in _UNUSED:
+            return _over_table_name(value["Fn::If"][2])
         return {key: _over_table_name(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_over_table_name(each) for each in value]

@@ -118,8 +118,13 @@ _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "expec
 
 
 def calls_of(method: str, target: str, headers: Mapping[str, str], body: bytes, status: int) -> Iterator[Call]:
-    """Yield the calls that a request is, and those that it needs the rights of besides."""
-    name, _, key, _ = classify(method, target, headers)
+    """Yield the calls that a request is, and those that it needs the rights of besides.
+
+    The key of an object in another bucket begins with `@` and the bucket.
+    """
+    name, bucket, key, _ = classify(method, target, headers)
+    elsewhere = f"@{bucket}/" if bucket not in ("", CONFIG["environment_variables"]["ROADSTEAD_BUCKET"]) else ""
+    key = elsewhere + key
     query = parse_qs(target.partition("?")[2], keep_blank_values=True)
     if "x-amz-target" in headers:
         yield from _in_json(name, orjson.loads(body))
@@ -130,7 +135,7 @@ def calls_of(method: str, target: str, headers: Mapping[str, str], body: bytes, 
     else:
         yield Call(name, key)
     if status == 404 and name in ("GetObject", "HeadObject"):
-        yield Call(f"{name}[absent]")
+        yield Call(f"{name}[absent]", elsewhere)
     if "if-match" in headers:
         yield Call(f"{name}[if-match]", key)
 
@@ -173,8 +178,8 @@ class World:
     recorder: Recorder
 
     @contextmanager
-    def function(self, name: str) -> Iterator[ModuleType]:
-        """Give `app.py` as a new instance of a function loads it: with the settings that the configuration gives."""
+    def function(self, name: str, **more: str) -> Iterator[ModuleType]:
+        """Give `app.py` as a new instance of a function loads it: with the configuration's settings, and more."""
         before = dict(os.environ)
         given = CONFIG["lambda_functions"][name].get("environment_variables", {})
         os.environ |= {
@@ -182,6 +187,7 @@ class World:
             "AWS_ENDPOINT_URL": self.recorder.endpoint,
             **CONFIG["environment_variables"],
             **given,
+            **more,
         }
         os.environ.pop("AWS_ENDPOINT_URL_S3")
         sys.modules.pop("app", None)
@@ -203,10 +209,12 @@ class World:
 
 def _close(services: Any) -> None:
     """Close what an instance of a function leaves open for the next request."""
-    services.content.pool.shutdown()
     services.index.table._dynamo.close()  # noqa: SLF001 - on Lambda nothing ever closes it
-    for name in vars(services.content.objects).keys() & {"_connections", "_s3"}:
-        vars(services.content.objects)[name].close()
+    peer = services.region.peer if services.region else None
+    for content in (services.content, *([peer.content] if peer else [])):
+        content.pool.shutdown()
+        for name in vars(content.objects).keys() & {"_connections", "_s3"}:
+            vars(content.objects)[name].close()
 
 
 @contextmanager

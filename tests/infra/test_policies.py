@@ -60,11 +60,11 @@ from tests.store.remote.fake import FakeRegistry, faking
 # By the names that the functions have in the configuration of Chalice.
 FUNCTIONS = ("api_handler", "authorizer", "count_pulls", "do_jobs", "repair_index", "take_arrivals", "wake_jobs")
 Policy = dict[str, Any]
-_EVENT = {"version": "0", "detail": {}, "time": "", "source": "", "id": "", "region": "", "detail-type": "",
+EVENT = {"version": "0", "detail": {}, "time": "", "source": "", "id": "", "region": "", "detail-type": "",
           "account": "", "resources": []}  # fmt: skip
 
 
-class _Context:
+class Context:
     """Lambda's context of a function that has so much time left, by default a quarter of an hour."""
 
     def __init__(self, milliseconds: int = 900_000) -> None:
@@ -189,7 +189,7 @@ def _do_jobs_beside(aws: World, far: FakeRegistry) -> frozenset[Call]:
         for milliseconds in (0, 900_000):
             for task in tasks:
                 message = {"Records": [{"body": str(task.id), "receiptHandle": "1"}]}
-                app.do_jobs(message, _Context(milliseconds))
+                app.do_jobs(message, Context(milliseconds))
         dropped = abandoned_uploads.run(app.services(), timedelta())
         assert dropped.states
         assert dropped.multiparts
@@ -228,7 +228,7 @@ def _wake_jobs(aws: World) -> frozenset[Call]:
             registry.api("POST", "/labels", {"name": "sent", "scope": "g"})
         aws.recorder.take()
         with aws.function("wake_jobs") as app:
-            app.wake_jobs(_EVENT, _Context(60_000))
+            app.wake_jobs(EVENT, Context(60_000))
             taken = aws.recorder.take()
     with aws.function("api_handler") as app:
         registry.api("PUT", "/configurations", {"audit_log_forward_endpoint": ""})
@@ -242,7 +242,7 @@ def _repair_index(aws: World) -> frozenset[Call]:
         product.behind_the_index(registry, client.live)
     aws.recorder.take()
     with aws.function("repair_index") as app:
-        app.repair_index(_EVENT, _Context())
+        app.repair_index(EVENT, Context())
         taken = aws.recorder.take()
     with aws.function("api_handler") as app:
         shown = orjson.loads(Gateway(app).ask("GET", "/api/v2.0/projects/library/repositories?page_size=100").body)
@@ -269,7 +269,7 @@ def _take_arrivals(aws: World) -> frozenset[Call]:
             )
     aws.recorder.take()
     with aws.function("take_arrivals") as app, aws.recorder.copying():
-        app.take_arrivals({"Records": records}, _Context(120_000))
+        app.take_arrivals({"Records": records}, Context(120_000))
         taken = aws.recorder.take()
     with aws.function("api_handler") as app:
         shown = orjson.loads(
@@ -288,10 +288,7 @@ def _count_pulls(aws: World) -> frozenset[Call]:
         telling = {**product.TELLING, "name": "pulls", "event_types": ["PULL_ARTIFACT"]}
         assert registry.api("POST", "/projects/library/webhook/policies", telling).status == 201
     aws.recorder.take()
-    message = {"repository": "library/counted", "pulled": digest, "tag": "v1"}
-    line = {"id": "1", "timestamp": 0, "message": orjson.dumps(message).decode()}
-    delivered = gzip.compress(orjson.dumps({"messageType": "DATA_MESSAGE", "logEvents": [line]}))
-    event = {"awslogs": {"data": base64.b64encode(delivered).decode()}}
+    event = counted("library/counted", digest)
     with aws.function("count_pulls") as app:
         now = app.services()
         # DynamoDB fails after the mark was made; then what was counted is delivered again, days later.
@@ -301,6 +298,14 @@ def _count_pulls(aws: World) -> frozenset[Call]:
         assert count_pulls.run(then, event) == 1
         app.count_pulls(event, None)
         return aws.recorder.take()
+
+
+def counted(repository: str, digest: str) -> dict[str, Any]:
+    """Return the event by which CloudWatch tells of a pull."""
+    message = {"repository": repository, "pulled": digest, "tag": "v1"}
+    line = {"id": "1", "timestamp": 0, "message": orjson.dumps(message).decode()}
+    delivered = gzip.compress(orjson.dumps({"messageType": "DATA_MESSAGE", "logEvents": [line]}))
+    return {"awslogs": {"data": base64.b64encode(delivered).decode()}}
 
 
 def policy_of(function: str) -> Policy:

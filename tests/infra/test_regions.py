@@ -114,6 +114,8 @@ def test_the_registry_alone_may_read_content_of_the_other_bucket_and_write_nothi
     assert [each["Fn::Sub"].rpartition(":::")[2] for each in objects["Resource"]] == [
         f"${{PeerBucket}}/{layout.DATA}*",
         f"${{PeerBucket}}/{layout.REPOSITORIES}*",
+        f"${{PeerBucket}}/{layout.REGION}*",
+        f"${{PeerBucket}}/{layout.HEARTBEATS}*",
     ]
 
 
