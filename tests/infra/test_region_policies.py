@@ -74,6 +74,9 @@ def _as_copy(aws: World, digest: str) -> Iterator[tuple[str, frozenset[Call]]]:
         # It is signed for the other bucket, with the role of this function.
         assert client.ask("GET", f"/v2/library/app/blobs/{layer}").status == 307
         assert client.ask("GET", "/v2/library/app/manifests/v2").status == 404
+        assert client.ask("GET", "/v2/library/none/tags/list").status == 404
+        for path in ("", "/arrears"):
+            assert client.ask("GET", f"/api/v2.0/system/regions{path}").status == 200
         region = client.live.region
         assert region
         assert region.peer

@@ -112,6 +112,7 @@ def test_the_registry_alone_may_read_content_of_the_other_bucket_and_write_nothi
     assert policy["Properties"]["Roles"] == [{"Ref": "ApiHandlerRole"}]
     assert (objects["Action"], bucket["Action"]) == (["s3:GetObject"], ["s3:ListBucket"])
     assert [each["Fn::Sub"].rpartition(":::")[2] for each in objects["Resource"]] == [
+        f"${{PeerBucket}}/{layout.CATALOG}*",
         f"${{PeerBucket}}/{layout.DATA}*",
         f"${{PeerBucket}}/{layout.REPOSITORIES}*",
         f"${{PeerBucket}}/{layout.REGION}*",
