@@ -138,7 +138,7 @@ def _caches(aws: World) -> tuple[frozenset[Call], frozenset[Call]]:
             for milliseconds in (0, *[900_000] * 3):
                 for task in tasks:
                     message = {"Records": [{"body": str(task.id), "receiptHandle": "1"}]}
-                    app.do_jobs(message, _Context(milliseconds))
+                    app.do_jobs(message, Context(milliseconds))
                 time.sleep(2.1)
             app.services().conversations.close()
             filled = aws.recorder.take()
