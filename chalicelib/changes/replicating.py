@@ -5,7 +5,7 @@ nothing; and it fails nothing (`store.replicating`).
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from chalicelib.oci.digests import Digest
@@ -41,6 +41,27 @@ def untagged(services: Services, by: str, repository: Repository, tag: Tag) -> N
 def deleted(services: Services, by: str, repository: Repository, digest: Digest, tags: Iterable[str]) -> None:
     """Tell of an artifact that was deleted, with the tags that it had."""
     _tell(services, by, repository, str(digest), tags=tuple(tags), deleted=True, whole=True)
+
+
+def contents_of(services: Services, project_id: int, repository: Repository) -> Mapping[str, tuple[str, ...]]:
+    """Return the artifacts of a repository that is about to be deleted, as far as anybody will ask for them."""
+    if not _is_wanted(services):
+        return {}
+    from chalicelib.store.index import artifacts, repositories  # noqa: PLC0415 - as below
+
+    home = repositories.find(services.index, project_id, repository)
+    found = {each.digest: list[str]() for each in artifacts.scan(services.index, home)} if home else {}
+    for name, digest in artifacts.tag_names(services.index, home) if home else ():
+        found.setdefault(digest, []).append(name)
+    return {digest: tuple(tags) for digest, tags in found.items()}
+
+
+def emptied(services: Services, by: str, repository: Repository, contents: Mapping[str, tuple[str, ...]]) -> None:
+    """Tell of a repository that was deleted with all that it had."""
+    if contents:
+        from chalicelib.store import replicating  # noqa: PLC0415 - as below
+
+        replicating.emptied(services.directory, repository.name, contents, by)
 
 
 def tags_of(services: Services, project_id: int, repository: Repository, digest: Digest) -> tuple[str, ...]:

@@ -35,7 +35,18 @@ from chalicelib.store.directory.registries import Registry
 from chalicelib.store.directory.replication import Stored
 from chalicelib.store.index import repositories
 from chalicelib.store.remote import MissingError, Remote, RemoteError, Site
-from chalicelib.store.replicating import COPY, DELETION, DIGEST, ITEMS, ONLY, OPERATION, REPOSITORY, SUBJECT, TAGS, TO
+from chalicelib.store.replicating import (
+    COPY,
+    DELETION,
+    DIGESTS,
+    ITEMS,
+    ONLY,
+    OPERATION,
+    REPOSITORY,
+    SUBJECT,
+    TAGS,
+    TO,
+)
 from chalicelib.store.sealed import SealError
 
 Connect = Callable[[Site], AbstractContextManager[Remote]]
@@ -271,8 +282,8 @@ def _deletions(work: Work, parameters: Mapping[str, Any]) -> Iterable[tuple[str,
     name = parameters[TO]
     for each in parameters.get(TAGS, ()):
         yield f":{each}", partial(work.remote.delete_tag, name, each)
-    if digest := parameters.get(DIGEST):
-        yield f"@{digest}", partial(work.remote.delete_manifest, name, digest)
+    for each in parameters.get(DIGESTS, ()):
+        yield f"@{each}", partial(work.remote.delete_manifest, name, each)
 
 
 _TASKS: Mapping[str, Callable[[Work], Outcome]] = {"": _plan, COPY: _copy, DELETION: _delete}

@@ -260,12 +260,20 @@ class Copier:
             self.run.keep(self.progress.document())
 
     def _send(self, blob: Descriptor, upload: JSON, offset: int) -> JSON:
+        left, chunk = blob.size - offset, self.target.chunk
+        seconds = _CHUNK_SECONDS if chunk else _WHOLE_SECONDS
         with self.source.blob(blob.digest, offset) as stream:
-            left, chunk = blob.size - offset, self.target.chunk
-            seconds = _CHUNK_SECONDS if chunk else _WHOLE_SECONDS
             piece = Piece(stream, min(chunk or left, left), self.pace, seconds)
-            after = {**self.target.send(upload, piece, blob), "digest": str(blob.digest)}
-        self.progress.bytes += piece.taken
+            try:
+                after = {**self.target.send(upload, piece, blob), "digest": str(blob.digest)}
+            except OSError:
+                # Whoever breaks off and gives something each time is not given up.
+                if self.target.received(upload) > offset:
+                    self.progress.troubles = 0
+                raise
+            finally:
+                self.progress.bytes += piece.taken
+        self.progress.troubles = 0
         if not piece.taken:
             raise CopyError(f"the source ends the blob {blob.digest} after {offset} of its {blob.size} bytes")
         self._note(blob, after)

@@ -137,7 +137,7 @@ _ROWS: Mapping[Kind, Row] = {
     Kind.QUOTA: Row(cron="0 41 2 * * *"),
     # Every five minutes, where there is any registry.
     Kind.REGISTRY_HEALTH: Row(kept=12),
-    Kind.REPLICATION: Row(alone=False),
+    Kind.REPLICATION: Row(alone=False, kept=200),
     # An operator who replaces a key waits for it.
     Kind.SECRETS: Row(cron="0 7 * * * *"),
     # As often as Harbor tries.

@@ -14,17 +14,20 @@ from typing import Any
 
 from chalicelib.policy import replication
 from chalicelib.policy.jobs import Kind, Trigger
-from chalicelib.policy.replication import Candidate, FilterKind, Policy
+from chalicelib.policy.replication import Candidate, Filter, FilterKind, Policy
 from chalicelib.store import executions
 from chalicelib.store.directory import Directory
 from chalicelib.store.directory import replication as policies
+from chalicelib.store.index import kinds
+from chalicelib.store.table import batches
 
 log = logging.getLogger(__name__)
 
 # What the parameters of a task say.
 REPOSITORY, TO, OPERATION, ITEMS, ONLY = "repository", "to", "operation", "items", "only"
 COPY, DELETION = "copy", "deletion"
-DIGEST, TAGS, SUBJECT = "digest", "tags", "subject"
+DIGESTS, TAGS, SUBJECT = "digests", "tags", "subject"
+_TOGETHER = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +75,60 @@ def _parameters(policy: Policy, change: Change) -> Mapping[str, Any] | None:
     """
     if not replication.takes_repository(policy.filters, change.repository):
         return None
-    asked = () if change.subject else tuple(each for each in policy.filters if each.kind is FilterKind.TAG)
-    tags = replication.chosen(asked, Candidate(change.digest, change.tags))
+    subject = _subject(change)
+    tags = replication.chosen(() if subject else _of_tags(policy), Candidate(change.digest, change.tags))
     if tags is None or (change.deleted and not policy.deletion):
         return None
-    named: dict[str, Any] = {
-        REPOSITORY: change.repository,
-        TO: replication.destination(policy, change.repository).name,
-        ITEMS: max(1, len(tags)),
-    }
     if change.deleted:
-        return {**named, OPERATION: DELETION, **({DIGEST: change.digest} if change.whole else {TAGS: list(tags)})}
+        gone = {DIGESTS: [change.digest]} if change.whole else {TAGS: list(tags)}
+        return {**_named(policy, change.repository, max(1, len(tags))), OPERATION: DELETION, **gone}
     item = {"key": "1", "digest": change.digest, "tags": list(tags)}
-    return {**named, OPERATION: COPY, ONLY: [item], SUBJECT: change.subject}
+    named = _named(policy, change.repository, max(1, len(tags)))
+    return {**named, OPERATION: COPY, ONLY: [item], SUBJECT: subject}
+
+
+def _of_tags(policy: Policy) -> tuple[Filter, ...]:
+    return tuple(each for each in policy.filters if each.kind is FilterKind.TAG)
+
+
+def _named(policy: Policy, repository: str, items: int) -> dict[str, Any]:
+    return {REPOSITORY: repository, TO: replication.destination(policy, repository).name, ITEMS: items}
+
+
+def _subject(change: Change) -> str:
+    """Return what something belongs to, by itself or by cosign's older tags, or ""."""
+    attached = kinds.attached(change.tags[0]) if len(change.tags) == 1 else None
+    return attached.subject if attached else change.subject
+
+
+def emptied(directory: Directory, repository: str, contents: Mapping[str, tuple[str, ...]], by: str) -> None:
+    """Begin the deletion of what a repository had that is gone: artifacts by their digests, with their tags."""
+    try:
+        for each in policies.begun_by_events(directory):
+            _begin_emptying(directory, each.id, each.policy, repository, contents, by)
+    except Exception:
+        log.exception("no replication policy heard that %s was deleted", repository)
+
+
+def _begin_emptying(
+    directory: Directory,
+    number: int,
+    policy: Policy,
+    repository: str,
+    contents: Mapping[str, tuple[str, ...]],
+    by: str,
+) -> None:
+    if not policy.deletion or not replication.takes_repository(policy.filters, repository):
+        return
+    asked = _of_tags(policy)
+    gone = [
+        digest for digest, tags in contents.items() if replication.chosen(asked, Candidate(digest, tags)) is not None
+    ]
+    tasks = [
+        {**_named(policy, repository, len(some)), OPERATION: DELETION, DIGESTS: some}
+        for some in batches(gone, _TOGETHER)
+    ]
+    if tasks:
+        executions.begin(
+            directory, executions.New(Kind.REPLICATION, number, Trigger.EVENT, {}, by, tasks[: executions.MOST_TASKS])
+        )

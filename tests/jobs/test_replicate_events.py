@@ -198,3 +198,33 @@ def test_what_retention_deletes_is_deleted_there(there: FakeRegistry) -> None:
     begun(world)
 
     assert set(there.tags) == {(APP, "v2")}
+
+
+def test_a_repository_that_is_deleted_is_emptied_there_of_what_the_policy_is_about(there: FakeRegistry) -> None:
+    filters = [{"type": "tag", "value": "v*"}]
+    world = World(there, pushing(replicate_deletion=True, filters=filters, **BY_EVENTS))
+    for tag in ("v1", "v2", "dev"):
+        world.ours.image(APP, tag, tag)
+        world.pass_by(1)
+    begun(world)
+    there.tags[APP, "dev"] = "sha256:" + "0" * 64
+    assert world.ours.api("DELETE", "/projects/library/repositories/app").status == 200
+
+    *_, deletion = begun(world)
+
+    assert (deletion["operation"], deletion["items"]) == ("deletion", 2)
+    assert set(there.tags) == {(APP, "dev")}
+
+
+def test_a_signature_of_the_older_kind_follows_what_it_signs(there: FakeRegistry) -> None:
+    filters = [{"type": "tag", "value": "v*"}]
+    world = World(there, pushing(filters=filters, **BY_EVENTS))
+    image, other = world.ours.image(APP, "v1", "one"), world.ours.image(APP, "dev", "two")
+    begun(world)
+    for digest in (image, other):
+        world.pass_by(1)
+        world.ours.image(APP, f"{digest.replace(':', '-')}.sig", f"signature of {digest}")
+
+    begun(world)
+
+    assert set(there.tags) == {(APP, "v1"), (APP, f"{image.replace(':', '-')}.sig")}

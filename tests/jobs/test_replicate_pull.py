@@ -198,6 +198,33 @@ def test_a_large_blob_goes_on_where_the_other_side_broke_off(there: FakeRegistry
     assert attributes["bytes"] < 1.1 * len(content)
 
 
+def test_who_gives_a_little_each_time_is_not_given_up(there: FakeRegistry) -> None:
+    content = b"".join(number.to_bytes(4, "big") for number in range(1 << 20))
+    add_image(there, APP, "v1", content)
+    [key] = [key for key, found in there.blobs.items() if found == content]
+    there.instead("GET", f"/v2/{APP}/blobs/{key[1]}", _a_little_of(content), times=14)
+    world = World(there, pulling())
+
+    world.run()
+
+    assert world.tags(APP) == {"v1"}
+
+
+def _a_little_of(content: bytes) -> Answer:
+    def answering(handler: Handler) -> None:
+        start = int(handler.headers.get("range", "bytes=0-")[6:-1])
+        handler.send_response(206 if start else 200)
+        handler.send_header("Content-Length", str(len(content) - start))
+        if start:
+            handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        handler.end_headers()
+        handler.wfile.write(content[start : start + len(content) // 20])
+        handler.wfile.flush()
+        handler.close_connection = True
+
+    return answering
+
+
 def _broken_off(content: bytes, after: int) -> Answer:
     def answering(handler: Handler) -> None:
         handler.send_response(200)

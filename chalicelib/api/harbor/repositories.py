@@ -11,7 +11,7 @@ from chalicelib.api.harbor import listing
 from chalicelib.api.harbor.calls import OPEN, HarborCall, HarborEndpoint, answer, done, in_project, typed
 from chalicelib.api.harbor.errors import bad_request, not_found
 from chalicelib.api.http import Response
-from chalicelib.changes import fixed, indexing
+from chalicelib.changes import fixed, indexing, replicating
 from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Repository
 from chalicelib.policy.rbac import Permission
@@ -117,10 +117,12 @@ def delete_repository(call: HarborCall) -> Response:
         raise not_found(f"repository {repository}")
     fixed.check_may_be_emptied(index.content, call.project, repository)
     events = _leaving(call, known) if known else []
+    contents = replicating.contents_of(call.services, call.project.id, repository)
     removal.remove(index, call.project.id, repository)
     indexing.emptied(call.services, call.project.id, repository)
     with indexing.notified(call.services, call.project, events):
         call.log("repository", "delete", repository.name)
+    replicating.emptied(call.services, call.principal.name, repository, contents)
     return done()
 
 
