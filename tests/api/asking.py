@@ -42,6 +42,7 @@ class Client:
     clock: Clock = field(default_factory=Clock)
     headers: dict[str, str] = field(default_factory=basic)
     redirect_head: bool = False
+    streams: bool = True
     source: str = "192.0.2.1"
     projects: tuple[str, ...] = ("a", "blobs", "c", "library", "manifests", "one", "tags", "two")
     services: Services = field(init=False)
@@ -71,6 +72,7 @@ class Client:
             base_url=ADDRESS,
             id="request-1",
             redirect_head=self.redirect_head,
+            streams=self.streams,
             source=self.source,
         )
 

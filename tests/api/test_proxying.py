@@ -2,15 +2,22 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING, cast
 
 import orjson
 import pytest
 
+from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.store.directory import projects
 from tests.api.asking import basic
 from tests.api.hub import CONFIG, LAYER, NAME, Hub, hub
 from tests.store.remote.fake import ACCESS_SECRET, answer, digest_of
+
+if TYPE_CHECKING:
+    from chalicelib.store.regions import Region
+    from chalicelib.store.table import Table
 
 
 @pytest.fixture
@@ -309,3 +316,90 @@ def test_the_credential_is_nowhere_to_be_seen(cache: Hub, caplog: pytest.LogCapt
     every = cache.client.objects.keys("")
     kept = [repr(cache.client.objects.get(key)) for key in every]
     assert not [text for text in (*told, *kept, caplog.text) if ACCESS_SECRET in text]
+
+
+def behind_api_gateway(cache: Hub, *, relay: bool = False) -> None:
+    """Let the client's requests come as they come to a function of Lambda."""
+    cache.client.streams, cache.client.redirect_head = False, True
+    settings = replace(cache.client.services.settings, relay=relay)
+    cache.client.services = replace(cache.client.services, settings=settings)
+
+
+def test_a_function_leads_to_where_the_other_registry_leads_and_a_job_keeps_the_blob(cache: Hub) -> None:
+    cache.image()
+    path = f"/v2/{NAME}/blobs/{digest_of(LAYER)}"
+    cache.there.instead("GET", path, answer(307, Location="https://cdn.example/layer?signed=1"), times=1)
+    behind_api_gateway(cache)
+    assert cache.manifest("latest").status == 200
+
+    led = cache.blob(digest_of(LAYER))
+
+    assert (led.status, led.headers["Location"]) == (307, "https://cdn.example/layer?signed=1")
+    cache.settle()
+    assert cache.holds(digest_of(LAYER))
+
+
+def test_a_function_leads_to_the_relay_by_a_path_that_opens_one_blob_for_a_while(cache: Hub) -> None:
+    cache.image()
+    behind_api_gateway(cache, relay=True)
+    led = cache.blob(digest_of(LAYER))
+    sized = cache.blob(digest_of(LAYER), "HEAD")
+    assert (led.status, sized.status) == (307, 307)
+
+    cache.client.streams, cache.client.redirect_head, cache.client.headers = True, False, {}
+    told = cache.client.ask("HEAD", sized.headers["Location"])
+    assert (told.status, told.headers["Content-Length"]) == (200, str(len(LAYER)))
+    other = led.headers["Location"].replace(digest_of(LAYER), digest_of(CONFIG))
+    assert cache.client.ask("GET", other).status == 403
+    assert cache.bytes_of(cache.client.ask("GET", led.headers["Location"])) == LAYER
+    cache.client.clock.advance(timedelta(seconds=901))
+    assert cache.client.ask("GET", led.headers["Location"]).status == 403
+
+
+def test_a_function_without_a_relay_waits_for_the_job(cache: Hub) -> None:
+    cache.image()
+    behind_api_gateway(cache)
+    assert cache.manifest("latest", "HEAD").status == 307
+
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(cache.blob, digest_of(LAYER))
+        cache.settle()
+
+        assert waiting.result().status == 307
+
+
+def test_a_copy_of_another_region_has_what_its_bucket_has_and_asks_no_other_registry(cache: Hub) -> None:
+    cache.image()
+
+    class Copy:
+        is_copy = True
+        is_whole = True
+
+        def elsewhere(self, do: object, what: object) -> None:  # noqa: ARG002 - as a region has it
+            raise RegistryError(ErrorCode.MANIFEST_UNKNOWN)
+
+    cache.client.services = replace(cache.client.services, region=cast("Region", Copy()))
+
+    assert cache.manifest("latest").status == 404
+    assert not cache.there.asked
+
+
+def test_what_the_table_cannot_say_is_served_as_it_was(cache: Hub) -> None:
+    digest = cache.image()
+    cache.pull()
+    cache.settle()
+    services = cache.client.services
+    token = orjson.loads(cache.client.ask("GET", "/service/token?scope=repository:hub/library/alpine:pull").body)
+    cache.client.headers = {"authorization": f"Bearer {token['token']}"}
+    services.shared.forget(("upstream", "hub"))
+
+    class Down:
+        def __getattr__(self, name: str) -> object:
+            raise OSError("the table does not answer")
+
+    cache.client.services = replace(services, directory=replace(services.directory, table=cast("Table", Down())))
+
+    got = cache.manifest("latest")
+    assert (got.status, got.headers["Docker-Content-Digest"]) == (200, digest)
+    assert "Warning" in got.headers
+    assert cache.blob(digest_of(LAYER)).status == 307
