@@ -256,6 +256,7 @@ def _queue_of(source: Json) -> str:
 def _environment(variables: Mapping[str, str]) -> Json:
     own = {name: _BY_VARIABLE.get(name) or _named(value, "") for name, value in variables.items()}
     own |= {name: {"Ref": parameter} for name, parameter in _BY_PARAMETER.items()}
+    own["ROADSTEAD_RELAY"] = {"Fn::If": ["HasRelayInternet", "yes", ""]}
     return {**own, "ROADSTEAD_PUBLIC_URL": {"Fn::If": ["HasDomain", {"Fn::Sub": "https://${DomainName}"}, ""]}}
 
 

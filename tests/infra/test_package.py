@@ -144,6 +144,7 @@ def test_functions_are_what_chalice_was_told(template: Json) -> None:
         assert variables["ROADSTEAD_BUCKET"] == {"Ref": "Bucket"}
         assert variables["ROADSTEAD_TABLE"] == {"Ref": "Table"}
         assert variables["ROADSTEAD_HISTORY_DAYS"] == {"Ref": "HistoryDays"}
+        assert variables["ROADSTEAD_RELAY"] == {"Fn::If": ["HasRelayInternet", "yes", ""]}
         assert variables["ROADSTEAD_SIGNING_KEY"] == {"Fn::Sub": "ssm:${SecretsPath}/signing-key"}
 
 

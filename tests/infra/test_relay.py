@@ -34,9 +34,10 @@ def of_type(kind: str) -> dict[str, Json]:
 def test_without_an_image_nothing_is_made(name: str) -> None:
     part = RESOURCES.get(name) or RELAY["Outputs"][name]
 
-    assert part["Condition"] in {"HasRelay", "HasRelayNetwork"}
+    assert part["Condition"] in {"HasRelay", "HasRelayNetwork", "HasRelayRoute"}
     assert RELAY["Parameters"]["RelayImage"]["Default"] == ""
-    assert {"Condition": "HasRelay"} in RELAY["Conditions"]["HasRelayNetwork"]["Fn::And"]
+    for narrower, wider in (("HasRelayNetwork", "HasRelay"), ("HasRelayRoute", "HasRelayNetwork")):
+        assert {"Condition": wider} in RELAY["Conditions"][narrower]["Fn::And"]
 
 
 def test_every_parameter_has_a_default() -> None:
@@ -123,8 +124,13 @@ def test_a_version_that_does_not_start_is_taken_back_and_none_is_missed_meanwhil
 
 def test_nothing_leads_from_the_internet_to_the_relay() -> None:
     assert properties("RelayBalancer")["Scheme"] == "internal"
-    assert properties("RelayService")["NetworkConfiguration"]["AwsvpcConfiguration"]["AssignPublicIp"] == "DISABLED"
-    assert of_type("AWS::EC2::Route") == {}
+    network = properties("RelayService")["NetworkConfiguration"]["AwsvpcConfiguration"]
+    # An address of its own is for the way out, where that is wanted; in comes the balancer alone.
+    assert network["AssignPublicIp"] == {"Fn::If": ["HasRelayRoute", "ENABLED", "DISABLED"]}
+    assert list(of_type("AWS::EC2::Route")) == ["RelayRoute"]
+    assert RESOURCES["RelayRoute"]["Condition"] == "HasRelayRoute"
+    assert {"Fn::Equals": [{"Ref": "RelayInternet"}, "true"]} in RELAY["Conditions"]["HasRelayInternet"]["Fn::And"]
+    assert RELAY["Parameters"]["RelayInternet"]["Default"] == "false"
     assert not [each for each in of_type("AWS::EC2::Subnet").values() if each.get("MapPublicIpOnLaunch")]
 
 
