@@ -148,7 +148,8 @@ class Pace:
         self.sleep(max(0.0, self._due - self.now()))
 
 
-_PIECE, _SLOW_PIECE = 1 << 20, 16 << 10
+# What a connection breaks off in the middle of is lost.
+_PIECE, _SLOW_PIECE = 128 << 10, 16 << 10
 
 
 class Piece:
