@@ -34,7 +34,7 @@ from chalicelib.store.remote import DeniedError, Described, MissingError, Remote
 log = logging.getLogger(__name__)
 
 # So long a job waits for the clients to fetch what they want, before it fetches what they did not.
-PATIENCE = 10
+PATIENCE = 5
 _STALE = '110 roadstead "the registry of which this is a cache does not answer: this is what it had last"'
 _REFERRERS = timedelta(seconds=10)
 
@@ -198,7 +198,8 @@ def _held(content: Content, repository: Repository, digest: Digest) -> StoredMan
 
 
 def _begin(call: Call, source: Upstream) -> None:
-    caching.begin_filling(call.services, source, call.repository, PATIENCE if call.request.streams else 0)
+    waits = call.request.streams or call.services.settings.relay
+    caching.begin_filling(call.services, source, call.repository, PATIENCE if waits else 0)
 
 
 def get_referrers(call: Call) -> Response:

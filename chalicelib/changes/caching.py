@@ -24,7 +24,7 @@ from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.policy import proxies
 from chalicelib.policy.jobs import Kind, Trigger
-from chalicelib.policy.proxies import FRESH, SILENT, Rules
+from chalicelib.policy.proxies import FRESH, Rules
 from chalicelib.services import Services
 from chalicelib.store import blobs, cached, executions, holds
 from chalicelib.store.directory import projects, registries
@@ -133,12 +133,14 @@ def said(services: Services, source: Upstream, repository: Repository, tag: Tag)
     """Return what the registry says that a tag names, None for nothing; or why it says nothing."""
 
     def ask() -> tuple[Described | RemoteError | None, timedelta]:
+        began = time.monotonic()
         try:
             with connected(services, source) as remote:
                 return remote.head_manifest(proxies.name_there(repository), tag.name), FRESH
         except RemoteError as error:
             log.warning("the registry %s does not say what %s:%s is: %s", source.name, repository, tag, brief(error))
-            return error, SILENT
+            waited = timedelta(seconds=time.monotonic() - began)
+            return error, proxies.silence(waited, error.retry_after)
 
     key = ("said", source.project.registry_id, repository, tag)
     answer: Described | RemoteError | None = services.shared.get(key, services.now, ask)

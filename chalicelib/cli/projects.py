@@ -47,6 +47,7 @@ _PROJECT = (
     Column("Settings", "metadata", _settings),
     Column("Created", "creation_time", as_time),
 )
+_CACHE = Column("Cache of", "summary.registry.name", plain)
 _MEMBERS = (
     Column("NAME", "entity_name", plain),
     Column("KIND", "entity_type", _kind),
@@ -106,7 +107,8 @@ def _registry(client: Client, name: str) -> int:
 def show(asked: Session, name: str) -> None:
     """Show a project, its settings and what it stores."""
     found = asked.client.get(path("projects", name))
-    asked.out.card(_PROJECT, {**found, "summary": asked.client.get(path("projects", name, "summary"))})
+    columns = (*_PROJECT, _CACHE) if found.get("registry_id") else _PROJECT
+    asked.out.card(columns, {**found, "summary": asked.client.get(path("projects", name, "summary"))})
 
 
 @project.command()

@@ -37,8 +37,9 @@ DOCKER_HUB = "docker-hub"
 UNLIMITED = -1
 # Of what nobody pulled for so many days, nothing is kept.
 KEPT_DAYS = 7
-# How long the other registry's word about a tag, or its silence, is taken for what it would say again.
-FRESH, SILENT = timedelta(seconds=3), timedelta(seconds=10)
+# How long the other registry's word about a tag is taken for what it would say again.
+FRESH = timedelta(seconds=3)
+_LEAST_SILENCE, _MOST_SILENCE = timedelta(seconds=10), timedelta(seconds=60)
 _REGEX = "regex"
 # What a regular expression may have of what makes one slow: names are short, and it must not take seconds.
 _MOST_REPEATS, _MOST_CHOICES = 2, 8
@@ -89,6 +90,15 @@ def _expression(pattern: str) -> re.Pattern[str]:
         return re.compile(pattern, re.ASCII)
     except re.error as error:
         raise ValueError(f"the regular expression cannot be read: {error}") from error
+
+
+def silence(waited: timedelta, retry_after: int | None) -> timedelta:
+    """Return for how long a registry is not asked again that said nothing after a while, or when to ask it again.
+
+    Whoever asks waits: the longer that took, the fewer do.
+    """
+    wanted = timedelta(seconds=retry_after or 0)
+    return min(max(_LEAST_SILENCE, 3 * waited, wanted), _MOST_SILENCE)
 
 
 def name_there(repository: Repository) -> str:

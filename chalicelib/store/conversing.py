@@ -12,6 +12,8 @@ from threading import Lock
 
 from chalicelib.store.remote import MissingError, Remote, Site, connect
 
+# Clients wait for an answer, and for each piece of one.
+_SECONDS = 15.0
 _MOST_RESTING, _MOST_SITES = 8, 32
 
 
@@ -26,7 +28,7 @@ class Conversations:
     @contextmanager
     def having(self, site: Site, allowed: Sequence[str]) -> Iterator[Remote]:
         """Have a conversation with a registry; raise RemoteError."""
-        remote = self._take(site) or connect(site, allowed)
+        remote = self._take(site) or connect(site, allowed, seconds=_SECONDS)
         try:
             yield remote
         except MissingError:

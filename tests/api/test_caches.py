@@ -99,6 +99,12 @@ def test_what_was_pulled_is_listed_as_pulled_and_its_size_is_charged(cache: Hub)
     assert not artifact["pull_time"].startswith("0001")
     assert [tag["name"] for tag in artifact["tags"]] == ["latest"]
     assert summary["quota"]["used"]["storage"] > 250_000
+    assert summary["registry"] == {
+        "id": cache.registry,
+        "name": "there",
+        "type": "docker-registry",
+        "url": cache.there.url,
+    }
 
 
 def test_what_was_let_go_is_fetched_again(cache: Hub) -> None:

@@ -56,6 +56,16 @@ def test_a_project_is_created(cli: Cli, harbor: Harbor) -> None:
     assert harbor.changes() == [("POST", "/projects", body)]
 
 
+def test_a_project_is_created_as_a_cache_of_a_registry(cli: Cli, harbor: Harbor) -> None:
+    registry = harbor.registries[0]
+
+    assert cli("project", "create", "hub", "--proxy", registry["name"]).exit_code == 0
+    assert cli("project", "create", "hub2", "--proxy", "nowhere").exit_code != 0
+
+    [(_, _, body)] = harbor.changes()
+    assert body["registry_id"] == registry["id"]
+
+
 @pytest.mark.parametrize("size", ["much", "-5", "1e3"])
 def test_a_quota_is_a_size(cli: Cli, harbor: Harbor, size: str) -> None:
     done = cli("project", "create", "team", f"--quota={size}")

@@ -1,5 +1,7 @@
 """Caches of other registries: names there, what the metadata say, and filters that nobody can make slow."""
 
+from datetime import timedelta
+
 import pytest
 
 from chalicelib.oci.names import Repository
@@ -23,6 +25,15 @@ def test_docker_hubs_short_names_lead_to_the_long_ones(make: str, name: str, lon
 
 def test_a_repository_stands_for_the_one_of_the_same_name_without_the_project() -> None:
     assert proxies.name_there(Repository("hub/library/alpine")) == "library/alpine"
+
+
+@pytest.mark.parametrize(
+    ("waited", "retry_after", "silent"), [(0, None, 10), (15, None, 45), (40, None, 60), (0, 30, 30), (0, 9999, 60)]
+)
+def test_a_registry_that_says_nothing_is_not_asked_for_a_while(
+    waited: int, retry_after: int | None, silent: int
+) -> None:
+    assert proxies.silence(timedelta(seconds=waited), retry_after) == timedelta(seconds=silent)
 
 
 def test_metadata_say_what_a_cache_may_do() -> None:

@@ -49,6 +49,14 @@ def begin_retention(call: HarborCall, project: Project) -> None:
     schedules.set(directory, Kind.RETENTION, number, policy.cron, {"dry_run": False}, call.principal.name)
 
 
+def shown_registry(call: HarborCall, project: Project) -> dict[str, Any]:
+    """Return the registry of which a project is a cache, as its summary shows it; without the credential."""
+    found = registries.find(call.services.directory, project.registry_id)
+    if found is None:
+        return {}
+    return {"registry": {"id": found.id, "name": found.name, "type": found.type, "url": found.url}}
+
+
 def check_is_none(project: Project) -> None:
     """Raise METHOD_NOT_ALLOWED where a project is a cache: only pulls bring something into it."""
     if project.proxies:

@@ -292,6 +292,8 @@ def summary(call: HarborCall) -> Response:
     if Permission("quota", "read") in call.permissions:
         used = counting.used(call.services.index, project.id)
         shown["quota"] = {"hard": {"storage": project.storage_limit}, "used": {"storage": used}}
+    if project.proxies:
+        shown |= caches.shown_registry(call, project)
     return answer(shown)
 
 
