@@ -1,6 +1,7 @@
 """Faults at one S3 request of an operation: the end of the process, S3 out of reach, an answer lost and repeated.
 
-`every_fault` runs a scenario with each kind of fault at its first request, its second, and so on to its last.
+`every_fault` runs a scenario with each kind of fault at its first request, its second, and so on to its last. Of
+faults that nothing can tell from each other it runs one.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,6 +34,8 @@ class Fault:
         self.kind = kind
         self.number = number
         self.struck = False
+        # What was asked for where it happened.
+        self.operation = ""
         self._seen = 0
 
     def __str__(self) -> str:
@@ -49,6 +52,8 @@ class Fault:
 
     def _before(self, operation: str, key: str) -> None:
         self._seen += 1
+        if self._seen == self.number:
+            self.operation = operation
         killed = self.kind in (Kind.KILLED_BEFORE, Kind.KILLED_AFTER)
         if killed and self.struck:
             raise KilledError(operation, key)
@@ -75,13 +80,33 @@ def _unavailable() -> RegistryError:
 
 
 def every_fault(scenario: Callable[[Fault], None]) -> int:
-    """Call `scenario` with each fault that it can have; return how many there were."""
-    faults = 0
-    for kind in Kind:
-        for number in count(1):
+    """Call `scenario` with each fault that it can have; return how many there were.
+
+    A request that only reads leaves S3 as it was: whether the process ends before or after it, or its answer is lost,
+    is the same, and so is what its repetition brings.
+    """
+    operations = tuple(_operations(scenario))
+    faults = len(operations)
+    for kind in (kind for kind in Kind if kind is not Kind.KILLED_BEFORE):
+        for number, operation in enumerate(operations, 1):
             fault = Fault(kind, number)
-            scenario(fault)
-            if not fault.struck:
-                break
-            faults += 1
+            like_another = kind in _LIKE_BEFORE and operation in _READS
+            if not like_another:
+                scenario(fault)
+            # Nothing comes after a request that S3 refuses.
+            faults += fault.struck or like_another
     return faults
+
+
+def _operations(scenario: Callable[[Fault], None]) -> Iterator[str]:
+    """Let the process end before each request; yield what those are."""
+    for number in count(1):
+        fault = Fault(Kind.KILLED_BEFORE, number)
+        scenario(fault)
+        if not fault.struck:
+            return
+        yield fault.operation
+
+
+_READS = frozenset({"get", "head", "versions", "list"})
+_LIKE_BEFORE = frozenset({Kind.KILLED_AFTER, Kind.FAILED_AFTER, Kind.REPEATED})

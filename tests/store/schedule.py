@@ -8,7 +8,7 @@
 import queue
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -96,9 +96,11 @@ def every_order(run: Callable[[Choose], None]) -> int:
 
 
 def every_order_with(switches: int, run: Callable[[Choose], None]) -> int:
-    """Call `run` for every order in which an action that could go on gives way to another at most so many times.
+    """Call `run` for the orders in which an action that could go on gives way to another at most so many times.
 
-    For long races: of those that are known from other systems nearly all show with two switches.
+    For long races: of those that are known from other systems nearly all show with two switches. Of two orders that
+    differ only in whether an action did a request before it gave way or when it went on again, the first alone is run
+    where the request is independent of all that was done meanwhile.
     """
     return _walk(run, _Walk(partial(_Bounded, switches)))
 
@@ -186,26 +188,39 @@ class _Node:
 
 @dataclass
 class _Bounded:
-    """A choice: what waited, who went on last, how often anybody may still give way, and what was chosen so far."""
+    """A choice: what waited, who went on last, how often anybody may still give way, and what was chosen so far.
+
+    `meanwhile` has, of each action that began, what others have done since its last request.
+    """
 
     switches: int
     waiting: tuple[Waiting, ...]
     last: int | None = None
+    meanwhile: Mapping[int, tuple[Waiting, ...]] = field(default_factory=dict)
     chosen: list[int] = field(default_factory=list)
 
     def next(self) -> int | None:
         """Return the number of the next action to choose, or None after the last: first who went on last."""
         numbers = [waiting.number for waiting in self.waiting]
         if self.last in numbers:
-            numbers.remove(self.last)
-            numbers = [self.last, *(numbers if self.switches else ())]
+            others = (each.number for each in self.waiting if self.switches and self._is_unlike(each))
+            numbers = [self.last, *others]
         return next((number for number in numbers if number not in self.chosen), None)
+
+    def _is_unlike(self, request: Waiting) -> bool:
+        """Tell whether it matters that another action does this now: that it did not before it gave way."""
+        if request.number == self.last:
+            return False
+        meanwhile = self.meanwhile.get(request.number)
+        return meanwhile is None or not all(_independent(request, each) for each in meanwhile)
 
     def below(self, waiting: tuple[Waiting, ...]) -> "_Bounded":
         """Return the choice that follows the last choice here."""
         now = self.chosen[-1]
         gave_way = self.last is not None and now != self.last and self.last in {each.number for each in self.waiting}
-        return _Bounded(self.switches - gave_way, waiting, now)
+        request = next(each for each in self.waiting if each.number == now)
+        meanwhile = {number: (*done, request) for number, done in self.meanwhile.items()} | {now: ()}
+        return _Bounded(self.switches - gave_way, waiting, now, meanwhile)
 
 
 class _Walk:
