@@ -91,6 +91,8 @@ class Remote:
 
     def ping(self) -> None:
         """Return where there is a registry that takes our credential, or wants one and we have none."""
+        # A token that was had before says nothing about the credential.
+        self._talk.authority.forget()
         try:
             self._talk.tell(Asking(Request("GET", f"{self._talk.site.url}/v2/"), "is no registry that takes us"))
         except DeniedError:

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Mapping
 
-_MOST_SAID = 300
+_MOST_SAID, _LONGEST = 300, 600
 _LONGEST_WAIT = 24 * 3600
 _EPOCH = 1_000_000_000
 _DENIED, _MISSING, _LIMITED, _DOWN = (401, 403), (404, 410), 429, 500
@@ -20,7 +20,7 @@ class RemoteError(OSError):
     """Another registry did not do what it was asked for."""
 
     def __init__(self, text: str, status: int = 0, retry_after: int | None = None) -> None:
-        super().__init__(text)
+        super().__init__(printable(text))
         self.status = status
         self.retry_after = retry_after
 
@@ -94,9 +94,9 @@ def _said(content: bytes) -> str:
         said = "; ".join(f"{each.get('code', '')} {each.get('message', '')}".strip() for each in errors)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         said = "" if content.lstrip()[:1] in (b"<", b"{", b"[") else content[:_MOST_SAID].decode(errors="replace")
-    return printable(said)
+    return printable(said[:_MOST_SAID])
 
 
 def printable(text: str) -> str:
     """Return the beginning of what others wrote, on one line and without control characters."""
-    return "".join(each if each.isprintable() else " " for each in text[:_MOST_SAID]).strip()
+    return "".join(each if each.isprintable() else " " for each in text[:_LONGEST]).strip()

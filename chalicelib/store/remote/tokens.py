@@ -130,6 +130,11 @@ class Authority:
             self._remember(scopes, self._fetch(asked, _wanted(asked, scopes)))
         return True
 
+    def forget(self) -> None:
+        """Drop what is remembered, so that the credential is used again."""
+        self._known.asked = None
+        self._known.tokens.clear()
+
     def _remember(self, scopes: tuple[str, ...], token: _Token) -> _Token:
         tokens = self._known.tokens
         if len(tokens) >= _MOST_TOKENS:

@@ -206,6 +206,15 @@ def test_the_scope_that_the_registry_names_is_asked_for() -> None:
         assert asked.query["scope"] == ["repository:a/b:pull", "repository:c/d:pull"]
 
 
+def test_a_ping_asks_whether_the_credential_still_holds() -> None:
+    with faking(auth="bearer") as registry, connect(site(registry), HERE) as remote:
+        remote.ping()
+        registry.instead("GET", "/token", answer(401))
+
+        with pytest.raises(DeniedError):
+            remote.ping()
+
+
 def test_a_mount_asks_for_both_repositories() -> None:
     with faking(auth="bearer") as registry, connect(site(registry), HERE) as remote:
         digest = registry.add_blob("c/d", MANIFEST)
