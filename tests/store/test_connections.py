@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from chalicelib.store.connections import Connections
+from chalicelib.store.connections import Connections, Patience
 
 CONTENT = bytes(range(256)) * 1000
 
@@ -94,6 +94,18 @@ def test_the_last_of_four_answers_stands() -> None:
     with far_side("503", "503", "503", "503") as (far, connections):
         assert connections.fetch("GET", f"{far.address}/key?").status == 503
         assert far.requests == 4
+
+
+def test_who_is_impatient_tries_no_more_than_is_said() -> None:
+    with Far() as far, closing(Connections(far.address, Patience(attempts=2, seconds=3))) as connections:
+        far.script = ["503", "503"]
+        serving = threading.Thread(target=far.serve_forever)
+        serving.start()
+        status = connections.fetch("GET", f"{far.address}/key?").status
+        far.shutdown()
+        serving.join()
+
+        assert (status, far.requests) == (503, 2)
 
 
 def test_nobody_there_is_an_os_error() -> None:
