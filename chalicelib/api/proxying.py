@@ -139,12 +139,16 @@ def _of_tag(call: Call, source: Upstream, tag: Tag, said: Described, *, whole: b
     else:
         if stored.digest == digest:
             return stored
-    if not whole:
-        return StoredManifest(digest, said.media_type, said.size, "")
-    found = _of_digest(call, source, digest, whole=True, begins=False)
+    found: StoredManifest | None
+    if whole:
+        found = _of_digest(call, source, digest, whole=True, begins=False)
+    else:
+        found = _held(content, repository, digest)
+    # Clients that ask for the tag by HEAD pull what it named by its digest: nothing else tells that it was the tag's.
     cached.note(content, repository, tag, digest)
-    _begin(call, source)
-    return found
+    if found:
+        _begin(call, source)
+    return found or StoredManifest(digest, said.media_type, said.size, "")
 
 
 def _of_digest(

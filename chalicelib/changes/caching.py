@@ -51,7 +51,6 @@ ACTOR = "proxy-cache"
 _KNOWN = timedelta(seconds=5)
 _HOLD_SECONDS, _RENEWED_AFTER = 60, 20.0
 _LOOKS, _LOOK_SECONDS = 200, 0.3
-_BEGUN = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +280,7 @@ def begin_filling(services: Services, source: Upstream, repository: Repository, 
         )
         executions.begin(services.directory, new)
         # Of what comes within the job's patience none begins another: the job looks after it.
-        return None, _BEGUN if patience else timedelta(0)
+        return None, timedelta(seconds=patience / 2)
 
     try:
         services.shared.get(("filling", repository), services.now, begin)

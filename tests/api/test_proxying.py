@@ -11,8 +11,9 @@ import pytest
 
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.store.directory import projects
-from tests.api.asking import basic
+from tests.api.asking import Client, basic
 from tests.api.hub import CONFIG, LAYER, NAME, Hub, hub
+from tests.memory import services_over
 from tests.store.remote.fake import ACCESS_SECRET, answer, digest_of
 
 if TYPE_CHECKING:
@@ -57,6 +58,34 @@ def test_a_cold_image_is_pulled_at_once_and_becomes_an_artifact(cache: Hub) -> N
     assert not cache.client.objects.keys("repositories/hub/library/alpine/_cached")
     assert not cache.client.objects.keys("repositories/hub/library/alpine/_noted")
     assert cache.manifest(digest).status == 200
+
+
+def test_a_tag_that_was_asked_for_by_head_names_what_was_pulled_by_its_digest(cache: Hub) -> None:
+    digest = cache.image()
+
+    assert cache.manifest("latest", "HEAD").headers["Docker-Content-Digest"] == digest
+    cache.pull(digest)
+    cache.settle()
+
+    listed = cache.client.ask("GET", "/v2/hub/library/alpine/tags/list")
+    assert orjson.loads(listed.body)["tags"] == ["latest"]
+
+
+def test_two_processes_fetch_one_blob_once(cache: Hub) -> None:
+    cache.image()
+    cache.know(proxy_speed_kb="400")
+    one, two = cache.client, Client.beside(cache.client)
+    own = services_over(cache.client.objects.beside(), cache.client.clock, settings=one.services.settings)
+    two.services, two.headers = own, {}
+    path = f"/v2/hub/library/alpine/blobs/{digest_of(LAYER)}"
+
+    first = one.ask("GET", path)
+    with ThreadPoolExecutor(1) as threads:
+        other = threads.submit(two.ask, "GET", path)
+        assert cache.bytes_of(first) == LAYER
+
+        assert other.result().status == 307
+    assert cache.asked("GET", f"/blobs/{digest_of(LAYER)}") == 1
 
 
 def test_what_is_here_is_pulled_with_one_question_and_no_byte_of_the_other_registry(cache: Hub) -> None:
