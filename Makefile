@@ -37,6 +37,8 @@ fix: $(VENV)/dev ## Format, and mend what the linter can
 clients: $(VENV)/dev ## Install and run the real clients: docker, ctr, skopeo, podman, crane, oras, helm, ...
 	@tests/clients/install.sh
 	@$(BIN)/pytest tests/clients -m clients -s
+	@tests/distribution/install.sh
+	@$(BIN)/pytest tests/distribution
 
 conformance: $(VENV)/server ## Run the OCI conformance suite, stable and development settings
 	@tests/conformance/run.sh
