@@ -221,17 +221,24 @@ class Copier:
         found: dict[str, Manifest] = {}
         for item in self.source.accessories(digest):
             try:
-                missing = self._walk(item.digest, depth)
-                manifest = self.source.manifest(item.digest)
+                manifest = self._accessory(item, depth)
             except GoneError:
                 continue
-            tags = tuple(tag for tag in item.tags if self.target.named(tag) != item.digest)
-            if tags:
-                self.target.put(item.digest, manifest, tags, tell=False)
-            if missing and manifest.subject:
+            if manifest and manifest.subject:
                 found[item.digest] = manifest
         if found:
             self.target.refer(digest, found)
+
+    def _accessory(self, item: Item, depth: int) -> Manifest | None:
+        """Bring what belongs to a manifest; return it, or None where it was there and costs a request."""
+        missing = self._walk(item.digest, depth)
+        tags = tuple(tag for tag in item.tags if self._is_to_be_set(tag, item.digest, self.target.named(tag)))
+        if not (missing or tags or self.source.thorough):
+            return None
+        manifest = self.source.manifest(item.digest)
+        if tags:
+            self.target.put(item.digest, manifest, tags, tell=False)
+        return manifest
 
     def _blob(self, blob: Descriptor) -> None:
         if self.target.hold(blob, lambda: self.source.elsewhere(blob.digest)):

@@ -228,3 +228,31 @@ def test_bytes_go_no_faster_than_they_may() -> None:
 
     assert 29 <= now[0] <= 33
     assert len(content) == pytest.approx(now[0] * 10 * 1024, rel=0.01)
+
+
+def test_who_was_killed_before_a_signature_could_be_found_there_lets_it_be_found(there: FakeRegistry) -> None:
+    there.referrers_api = False
+    world = World(there, pushing())
+    image = world.ours.image(APP, "v1", "one")
+    world.ours.sign(APP, image)
+    world.run()
+    found = there.tags.pop((APP, image.replace(":", "-")))
+
+    world.run()
+
+    assert there.tags[APP, image.replace(":", "-")] == found
+
+
+def test_a_signature_of_the_older_kind_that_differs_there_is_left_alone_without_override(there: FakeRegistry) -> None:
+    world = World(there, pushing())
+    image = world.ours.image(APP, "v1", "one")
+    tag = f"{image.replace(':', '-')}.sig"
+    world.ours.image(APP, tag, "our signature")
+    theirs = there.add_manifest(APP, b'{"schemaVersion": 2}', "application/vnd.oci.image.manifest.v1+json", tag)
+
+    world.run()
+    assert there.tags[APP, tag] == theirs
+
+    world.change(override=True)
+    world.run()
+    assert there.tags[APP, tag] != theirs
