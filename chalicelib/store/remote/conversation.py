@@ -9,6 +9,7 @@ Invariants:
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -60,7 +61,9 @@ class Conversation:
         self.adapter = adapters.find(site.kind)
         # As it was given, for clouds' APIs; and as the registry is spoken to.
         self.given = site
-        exchanged = logins.exchanged(site, self.adapter.login)
+        # What ECR gives holds for hours, which a conversation may outlive.
+        exchange = partial(logins.exchanged, site, self.adapter.login)
+        exchanged = exchange()
         place = self.adapter.place(exchanged.url)
         self.site, self.api = replace(exchanged, url=place.registry), place.api
         self.wire = Wire(allowed, look_up, seconds)
@@ -69,7 +72,7 @@ class Conversation:
             self.wire.believe(self.place, skip_cert_verify=site.skip_cert_verify, ca_certificate=site.ca_certificate)
         except (reach.ReachError, ValueError) as error:
             raise RemoteError(str(error)) from error
-        self.authority = Authority(self.site, self.wire)
+        self.authority = Authority(self.site, self.wire, exchange)
         # What the upload that was begun last needs, for locations that do not say it.
         self.uploading = Access()
 

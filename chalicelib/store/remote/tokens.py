@@ -86,16 +86,18 @@ def basic(name: str, secret: str) -> str:
 class Authority:
     """The credential of a site, and what was made of it."""
 
-    def __init__(self, site: Site, wire: Wire, now: Callable[[], float] = time.monotonic) -> None:
-        self._site, self._wire, self._now = site, wire, now
+    def __init__(
+        self, site: Site, wire: Wire, exchanged: Callable[[], Site], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._site, self._wire, self._exchanged, self._now = site, wire, exchanged, now
         if len(_KNOWN) >= _MOST_SITES:
             _KNOWN.clear()
         self._known = _KNOWN.setdefault(site, _Known())
 
     @property
     def basic(self) -> str:
-        """The credential as it is, or nothing."""
-        site = self._site
+        """The credential as it is now, or nothing; raise RemoteError."""
+        site = self._exchanged()
         return basic(site.access_key, site.access_secret) if site.access_key or site.access_secret else ""
 
     def header(self, scopes: tuple[str, ...]) -> str:
@@ -103,14 +105,16 @@ class Authority:
         if self._site.token_kind == TokenKind.SECRET:
             return f"Bearer {self._site.access_secret}"
         known = self._known
-        if known.asked is None:
+        # Read once: other conversations with the site may forget it meanwhile.
+        asked = known.asked
+        if asked is None:
             return ""
-        if known.asked.scheme == "basic":
+        if asked.scheme == "basic":
             return self.basic
         token = known.tokens.get(scopes)
         if token is None or token.until <= self._now():
             try:
-                token = self._remember(scopes, self._fetch(known.asked, scopes))
+                token = self._remember(scopes, self._fetch(asked, scopes))
             except RemoteError:
                 # The registry may want something else by now: it is asked again.
                 known.asked = None

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chalicelib.oci.manifests import OCI_MANIFEST
+from chalicelib.store.reach import resolve
 from chalicelib.store.remote import (
     DeniedError,
     DownError,
@@ -18,7 +19,8 @@ from chalicelib.store.remote import (
     TokenKind,
     connect,
 )
-from chalicelib.store.remote.tokens import challenges
+from chalicelib.store.remote.tokens import Authority, challenges
+from chalicelib.store.remote.wire import Wire
 from tests.store.remote.conftest import HERE
 from tests.store.remote.fake import ACCESS_KEY, ACCESS_SECRET, FakeRegistry, Handler, answer, basic, faking
 
@@ -213,6 +215,17 @@ def test_a_ping_asks_whether_the_credential_still_holds() -> None:
 
         with pytest.raises(DeniedError):
             remote.ping()
+
+
+def test_a_conversation_outlives_a_password_of_hours() -> None:
+    ecr = Site("https://ecr.example.com", access_key="AWS", access_secret="first")
+    now = [ecr]
+    authority = Authority(ecr, Wire((), resolve), lambda: now[0])
+    assert authority.learn('Basic realm="ECR"', ())
+    assert authority.header(()) == basic("AWS", "first")
+    now[0] = replace(ecr, access_secret="second")
+
+    assert authority.header(()) == basic("AWS", "second")
 
 
 def test_a_mount_asks_for_both_repositories() -> None:
