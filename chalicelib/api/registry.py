@@ -51,8 +51,8 @@ def get_blob(call: Call) -> Response:
 
 
 def _is_through(call: Call) -> bool:
-    """Tell whether a pull may ask another registry: a copy has of its caches what the primary's bucket has."""
-    return call.proxied and not sources.is_copy(call.services)
+    """Tell whether a pull may ask another registry: a region that is not the writer has what the writer has."""
+    return call.proxied and call.services.is_writer()
 
 
 def blob_answer(source: Source, blob: blobs.Blob, digest: Digest) -> Response:
@@ -69,7 +69,7 @@ def head_blob(call: Call) -> Response:
     else:
         # A pusher that hears this does not send the blob.
         promised = blobs.promise(call.services.content, call.repository, digest)
-        if promised is None and call.proxied:
+        if promised is None and _is_through(call):
             return _through("proxied_blobs", "head", call)
         blob, source = blobs.required(promised, digest), sources.own(call.services)
     return blob_head_answer(call, source, blob, digest)

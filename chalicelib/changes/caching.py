@@ -27,7 +27,7 @@ from chalicelib.policy.jobs import Kind, Trigger
 from chalicelib.policy.proxies import FRESH, Rules
 from chalicelib.services import Services
 from chalicelib.store import blobs, cached, executions, holds
-from chalicelib.store.directory import projects, registries
+from chalicelib.store.directory import configuration, projects, registries
 from chalicelib.store.directory.projects import Project
 from chalicelib.store.fetching import Fetch
 from chalicelib.store.holds import Hold
@@ -231,7 +231,7 @@ def _store(services: Services, source: Upstream, wish: Wish, fetch: Fetch, now_a
             size = body.open()
             fetch.begin(size)
             try:
-                charging.check_room(charging.account(services, source.project), wish.digest, size)
+                _check_may_keep(services, source.project, wish, size)
             except RegistryError:
                 body.drain()
                 raise
@@ -260,6 +260,13 @@ def fetch_some(
         raise refusal(source, error, ErrorCode.BLOB_UNKNOWN) from None
     finally:
         _release(services, hold)
+
+
+def _check_may_keep(services: Services, project: Project, wish: Wish, size: int) -> None:
+    """Raise DENIED where a blob does not fit, or nothing may change."""
+    if configuration.recent(services.directory).get("read_only"):
+        raise RegistryError(ErrorCode.DENIED, "the registry is read-only: what is pulled is passed on")
+    charging.check_room(charging.account(services, project), wish.digest, size)
 
 
 def admission(services: Services, project: Project, wish: Wish) -> Callable[[int], None]:

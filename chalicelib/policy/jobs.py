@@ -146,7 +146,7 @@ _ROWS: Mapping[Kind, Row] = {
 }
 KINDS: Mapping[Kind, Row] = MappingProxyType({kind: _ROWS.get(kind, Row()) for kind in Kind})
 # Those that change what users pushed: they wait while the registry is read-only.
-RESTING: frozenset[Kind] = frozenset({Kind.RETENTION})
+RESTING: frozenset[Kind] = frozenset({Kind.PROXY_CACHE, Kind.RETENTION})
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 10, 900
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from chalicelib.oci.errors import ErrorCode, RegistryError
-from chalicelib.store.directory import projects
+from chalicelib.store.directory import configuration, projects
 from tests.api.asking import Client, basic
 from tests.api.hub import CONFIG, LAYER, NAME, Hub, hub
 from tests.memory import services_over
@@ -318,6 +318,14 @@ def test_nothing_that_does_not_fit_is_kept_and_all_of_it_is_given(cache: Hub) ->
     assert not cache.holds(digest_of(LAYER))
 
 
+def test_a_registry_that_is_read_only_passes_on_and_keeps_nothing(cache: Hub) -> None:
+    cache.image()
+    configuration.change(cache.client.services.directory, {"read_only": True})
+
+    assert cache.pull()[digest_of(LAYER)] == LAYER
+    assert not cache.holds(digest_of(LAYER))
+
+
 def test_referrers_are_passed_on_where_the_project_wants_them(cache: Hub) -> None:
     digest = cache.image()
     signature = orjson.dumps({"schemaVersion": 2, "subject": {"digest": digest}})
@@ -403,6 +411,7 @@ def test_a_copy_of_another_region_has_what_its_bucket_has_and_asks_no_other_regi
     class Copy:
         is_copy = True
         is_whole = True
+        takes_writes = False
 
         def elsewhere(self, do: object, what: object) -> None:  # noqa: ARG002 - as a region has it
             raise RegistryError(ErrorCode.MANIFEST_UNKNOWN)
