@@ -8,7 +8,8 @@ import pytest
 from chalicelib.api.http import Response
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.names import Repository, Tag
-from chalicelib.store import layout
+from chalicelib.store import layout, manifests
+from chalicelib.store.condemned import Doom
 from chalicelib.store.objects import Head
 from tests.memory import Asked, Copy
 from tests.regions.world import World
@@ -170,6 +171,17 @@ def test_a_pull_in_a_copy_writes_nothing_however_old_the_link_is() -> None:
         world.second.client.ask(method, f"/v2/{APP}/blobs/{Digest.of(LAYER)}")
         world.second.client.manifest(APP, "v1", method)
 
+    assert writes(world.second.client.objects.asked) == []
+
+
+def test_who_may_push_does_not_keep_in_a_copy_what_was_retired() -> None:
+    world = pushed()
+    manifests.delete(world.first.services.content, Repository(APP), IMAGE.digest, why=Doom.RETIRED)
+    world.arrive()
+
+    answer = world.second.client.manifest(APP, IMAGE.digest, "HEAD")
+
+    assert answer.status == 200
     assert writes(world.second.client.objects.asked) == []
 
 

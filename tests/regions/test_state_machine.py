@@ -270,10 +270,10 @@ class Regions(RuleBasedStateMachine):
 _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 TestRegions = Regions.TestCase
 TestRegions.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=_QUIET, database=None
+    max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=_QUIET, database=None
 )
 
 
 @pytest.mark.soak
 def test_many_histories() -> None:
-    run_state_machine_as_test(Regions, settings=settings(TestRegions.settings, max_examples=300))
+    run_state_machine_as_test(Regions, settings=settings(TestRegions.settings, max_examples=120))
