@@ -27,7 +27,7 @@ from chalicelib.store.remote.errors import (
     RemoteError,
     UntrueError,
 )
-from chalicelib.store.remote.reading import Blob, Described, Fetched, Verified
+from chalicelib.store.remote.reading import Blob, Described, Fetched
 from chalicelib.store.remote.sites import Site, TokenKind
 from chalicelib.store.remote.wire import READ_SECONDS, Request
 
@@ -45,7 +45,6 @@ __all__ = [
     "Site",
     "TokenKind",
     "UntrueError",
-    "Verified",
     "connect",
 ]
 
@@ -116,7 +115,7 @@ class Remote:
         return reading.blob_location(self._talk, repository, digest)
 
     def read_blob(self, repository: str, digest: str, start: int = 0) -> Blob:
-        """Return a blob's bytes from `start` on, to be closed by `with`; nothing is checked (see `Verified`)."""
+        """Return a blob's bytes from `start` on, to be closed by `with`; nothing is checked."""
         return reading.read_blob(self._talk, repository, digest, start)
 
     def prepare(self, repository: str, *, public: bool = False) -> None:

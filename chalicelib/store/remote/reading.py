@@ -2,7 +2,7 @@
 
 Invariants:
 * A manifest that is returned hashes to the digest that was asked for, or that the registry said it has.
-* A blob's bytes are the reader's to check (`Verified`); a stream that ends early raises.
+* A blob's bytes are the reader's to check; a stream that ends early raises.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 from chalicelib.oci import manifests
-from chalicelib.oci.digests import Digest, Hasher, hasher
+from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import RegistryError
 from chalicelib.store.remote.conversation import MOVED, Access, Asking, Conversation
 from chalicelib.store.remote.errors import DeniedError, MissingError, RemoteError, UntrueError
@@ -57,31 +57,6 @@ class Blob:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._answer.close()
-
-
-class Verified:
-    """A stream that raises UntrueError before its end is told, where it is not the content of a digest."""
-
-    def __init__(self, stream: Blob, digest: str, size: int, taken: Hasher | None = None, start: int = 0) -> None:
-        self._stream, self._digest = stream, Digest.parse(digest)
-        self.size = size
-        self._at = start
-        self._hash = taken or hasher(self._digest.algorithm)
-
-    def read(self, most: int) -> bytes:
-        """Return the next bytes; raise UntrueError where there are more than there should be, or others."""
-        piece = self._stream.read(most)
-        self._hash.update(piece)
-        self._at += len(piece)
-        if self._at > self.size:
-            raise UntrueError(f"the blob {self._digest} is larger than its {self.size} bytes")
-        if len(piece) < most or self._at == self.size:
-            self._check()
-        return piece
-
-    def _check(self) -> None:
-        if self._at != self.size or self._hash.hexdigest() != self._digest.hex:
-            raise UntrueError(f"the registry sent other bytes than those of {self._digest}")
 
 
 def head_manifest(talk: Conversation, repository: str, reference: str) -> Described | None:

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from chalicelib.oci.manifests import OCI_MANIFEST
-from chalicelib.store.remote import Described, DownError, MissingError, Remote, UntrueError, Verified
+from chalicelib.store.remote import Described, DownError, MissingError, Remote, UntrueError
 from tests.store.remote.fake import FakeRegistry, answer, digest_of
 
 MANIFEST = b'{"schemaVersion":2}'
@@ -55,17 +55,6 @@ def test_a_registry_that_knows_no_open_ranges_gives_all_of_a_blob(registry: Fake
     registry.instead("GET", "/v2/a/b/blobs/", answer(416), times=1)
     with pytest.raises(UntrueError, match="smaller"):
         remote.read_blob("a/b", digest, 1000)
-
-
-def test_a_reader_is_told_where_the_bytes_are_others(registry: FakeRegistry, remote: Remote) -> None:
-    digest = registry.add_blob("a/b", LAYER)
-    registry.blobs["a/b", digest] = LAYER[:-1] + b"x"
-
-    with remote.read_blob("a/b", digest) as blob:
-        checked = Verified(blob, digest, len(LAYER))
-        assert checked.read(1000) == LAYER[:1000]
-        with pytest.raises(UntrueError, match="other bytes"):
-            checked.read(1 << 20)
 
 
 def test_a_blob_that_breaks_off_is_no_whole_one(registry: FakeRegistry, remote: Remote) -> None:
