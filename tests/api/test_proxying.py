@@ -1,9 +1,12 @@
 """Projects that are caches of other registries, as clients meet them."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import orjson
@@ -19,6 +22,8 @@ from tests.store.remote.fake import ACCESS_SECRET, answer, digest_of
 if TYPE_CHECKING:
     from chalicelib.store.regions import Region
     from chalicelib.store.table import Table
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -39,6 +44,20 @@ def test_nothing_is_pushed_to_a_cache(cache: Hub, method: str, target: str) -> N
     assert refused.status == 403
     assert b"DENIED" in refused.body
     assert b"can not push artifact to a proxy project" in refused.body
+
+
+def test_a_pull_of_any_other_project_imports_nothing_of_caches() -> None:
+    script = (
+        "import sys\nfrom tests.api.asking import Client\nclient = Client()\n"
+        "for what in ('manifests/v1', 'blobs/sha256:' + 'a' * 64):\n"
+        "    assert client.ask('GET', f'/v2/library/app/{what}').status == 404\n"
+        "print(*sys.modules)"
+    )
+
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+
+    caches = {"chalicelib.api.proxying", "chalicelib.changes.caching", "chalicelib.store.fetching"}
+    assert not {*caches, "chalicelib.store.remote.wire"} & set(ran.stdout.split())
 
 
 def test_a_registry_is_in_use_while_a_project_is_its_cache(cache: Hub) -> None:
