@@ -131,6 +131,14 @@ def parse(content: bytes, content_type: str) -> Manifest:
     )
 
 
+def parse_named(digest: Digest, content: bytes, content_type: str) -> Manifest | None:
+    """Return the manifest that stored content is, or None where it is none, or another than the digest names."""
+    try:
+        return parse(content, content_type) if digest.matches(content) else None
+    except RegistryError:
+        return None
+
+
 def _json_object(content: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(content)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tests.engines.ledger import Exchange
 
-SLOW_SECONDS = 1.0
+SLOW_SECONDS = 0.5
 
 
 class Fault(Enum):

@@ -175,3 +175,15 @@ def test_a_referrer_s_descriptor_has_the_artifact_type_of_the_specification(
     assert entry.get("artifactType") == artifact_type
     assert entry["annotations"] == {"a": "b"}
     assert (entry["digest"], entry["size"]) == (str(digest), len(manifest.content))
+
+
+def test_what_is_stored_is_a_manifest_only_under_its_own_digest() -> None:
+    content = orjson.dumps(image())
+    own = Digest.of(content)
+
+    found = manifests.parse_named(own, content, OCI_MANIFEST)
+
+    assert found is not None
+    assert found.content == content
+    assert manifests.parse_named(Digest.of(b"other"), content, OCI_MANIFEST) is None
+    assert manifests.parse_named(Digest.of(b"{}"), b"{}", OCI_MANIFEST) is None

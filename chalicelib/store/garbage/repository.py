@@ -162,11 +162,8 @@ def _mark_tagged(content: Content, repository: Repository, marks: _Marks, plan: 
 
 def _needs(digest: Digest, found: Object) -> Needs | None:
     """Return what a stored manifest needs, or None where nobody can tell."""
-    content = original(found)
-    try:
-        return Needs.of(oci.parse(content, found.head.content_type)) if digest.matches(content) else None
-    except RegistryError:
-        return None
+    manifest = oci.parse_named(digest, original(found), found.head.content_type)
+    return Needs.of(manifest) if manifest else None
 
 
 def _settle(content: Content, repository: Repository, marks: _Marks, plan: Plan, outcome: Outcome) -> None:

@@ -65,11 +65,8 @@ def _each(inspection: Inspection, prefix: str) -> Iterable[tuple[Entry, Object]]
 
 
 def _parsed(digest: Digest, found: Object) -> Manifest | None:
-    """Return the manifest that an object is, or None where it is none, or another one."""
-    try:
-        return oci.parse(found.content, found.head.content_type) if digest.matches(found.content) else None
-    except RegistryError:
-        return None
+    """Return the manifest that an object is by itself, not condemned, or None."""
+    return oci.parse_named(digest, found.content, found.head.content_type)
 
 
 # Tags
