@@ -129,17 +129,25 @@ def brief(error: RemoteError) -> str:
 
 
 def said(services: Services, source: Upstream, repository: Repository, tag: Tag) -> Described | RemoteError | None:
-    """Return what the registry says that a tag names, None for nothing; or why it says nothing."""
+    """Return what the registry says that a tag names, None for nothing; or why it says nothing.
+
+    One that does not answer is not asked for any other tag for a while: whoever asks holds a thread meanwhile.
+    """
+    silence = ("silent", source.project.registry_id)
 
     def ask() -> tuple[Described | RemoteError | None, timedelta]:
+        if silent := services.shared.known(silence, services.now()):
+            return silent, FRESH
         began = time.monotonic()
         try:
             with connected(services, source) as remote:
                 return remote.head_manifest(proxies.name_there(repository), tag.name), FRESH
         except RemoteError as error:
             log.warning("the registry %s does not say what %s:%s is: %s", source.name, repository, tag, brief(error))
-            waited = timedelta(seconds=time.monotonic() - began)
-            return error, proxies.silence(waited, error.retry_after)
+            lasting = proxies.silence(timedelta(seconds=time.monotonic() - began), error.retry_after)
+            if not error.status:
+                services.shared.keep(silence, error, services.now(), lasting)
+            return error, lasting
 
     key = ("said", source.project.registry_id, repository, tag)
     answer: Described | RemoteError | None = services.shared.get(key, services.now, ask)

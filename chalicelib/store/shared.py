@@ -44,6 +44,20 @@ class Shared:
                 slot.until = slot.found + lasting
             return slot.value
 
+    def keep(self, key: Hashable, value: Any, now: datetime, lasting: timedelta) -> None:
+        """Remember something that was found otherwise."""
+        slot = self._slot(key)
+        with slot.lock:
+            slot.value, slot.found, slot.until = value, now, now + lasting
+
+    def known(self, key: Hashable, now: datetime) -> Any:
+        """Return what is remembered of a key, or None; nothing is found out."""
+        with self._lock:
+            slot = self._slots.get(key)
+        if slot is None or slot.found is None or slot.until is None or not slot.found <= now < slot.until:
+            return None
+        return slot.value
+
     def _slot(self, key: Hashable) -> _Slot:
         with self._lock:
             slot = self._slots.setdefault(key, _Slot())

@@ -17,7 +17,7 @@ from chalicelib.store.directory import configuration, projects
 from tests.api.asking import Client, basic
 from tests.api.hub import CONFIG, LAYER, NAME, Hub, hub
 from tests.memory import services_over
-from tests.store.remote.fake import ACCESS_SECRET, answer, digest_of
+from tests.store.remote.fake import ACCESS_SECRET, Handler, answer, digest_of
 
 if TYPE_CHECKING:
     from chalicelib.store.regions import Region
@@ -199,6 +199,26 @@ def test_the_last_that_is_known_is_served_with_a_warning(cache: Hub, status: int
     assert got.status == 200
     assert got.headers["Docker-Content-Digest"] == digest
     assert got.headers["Warning"].startswith("110 ")
+
+
+def test_a_registry_that_does_not_answer_is_not_asked_for_other_tags_meanwhile(cache: Hub) -> None:
+    for tag in ("one", "two"):
+        cache.image(tag)
+        cache.manifest(tag)
+    cache.settle()
+    cache.there.asked.clear()
+
+    def reset(handler: Handler) -> None:
+        handler.close_connection = True
+
+    cache.there.instead("HEAD", "/v2/", reset)
+    cache.client.clock.advance(timedelta(seconds=11))
+
+    assert ["Warning" in cache.manifest(tag).headers for tag in ("one", "two")] == [True, True]
+    assert {each.target.rpartition("/")[2] for each in cache.there.asked} == {"one"}
+    cache.there.replaced.clear()
+    cache.client.clock.advance(timedelta(seconds=61))
+    assert "Warning" not in cache.manifest("two").headers
 
 
 def test_what_is_not_whole_yet_is_the_last_that_is_known_too(cache: Hub) -> None:
