@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 NO_CREDENTIALS = "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 _CONNECTIONS = 64
-# The longest is what S3 takes to answer once it has the last byte of a part, or a thousand keys to delete.
-_CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 3, 7, 3
+# For a connection and for each piece of a part to be taken; for an answer after the last byte, or to a thousand keys.
+_CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 5, 7, 3
 
 
 def session(region: str, fixed: Credentials | None) -> boto3.Session:
