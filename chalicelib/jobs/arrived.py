@@ -13,7 +13,7 @@ Invariants:
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -73,10 +73,20 @@ class _Told(NamedTuple):
 
 
 def take(services: Services, event: Mapping[str, Any]) -> None:
-    """Do what `run` does for each message that Lambda hands over; raise as that does."""
+    """Do what `run` does for each message that Lambda hands over; raise the first failure when all were tried.
+
+    Lambda then hands all of them over again, of which those that are done take no time.
+    """
+    failures = []
     for record in event["Records"]:
         queue = messages(services.settings, record["eventSourceARN"].rpartition(":")[2])
-        run(services, record["body"], queue.post)
+        try:
+            run(services, record["body"], queue.post)
+        except Exception as error:
+            log.exception("this message could not be followed: %s", record["body"])
+            failures.append(error)
+    if failures:
+        raise failures[0]
 
 
 def run(services: Services, message: str, later: Later) -> None:
@@ -112,17 +122,27 @@ def _tag(place: _Place, tag: Tag) -> bool:
         _named(place, tag)
         return True
     digest = manifests.digest_of(found.head)
-    missing = whole.missing(place.index.content, place.repository, manifest)
+    missing = _missing(place, digest, manifest)
     if _is_to_wait(place, missing):
         return False
+    names_it = settle.named(place.index, place.repository, tag) == str(digest)
     # An event of long ago must not make a repository anew that is gone.
-    if settle.in_s3(place.index, place.repository, digest):
+    if names_it or settle.in_s3(place.index, place.repository, digest):
         _kept(place, digest, manifest)
-        events.pushed(place.index, place.project.id, place.repository, manifest, digest, ())
+        named = (tag,) if names_it else ()
+        events.pushed(place.index, place.project.id, place.repository, manifest, digest, named)
     _named(place, tag)
     if not missing.blobs:
         _tell(place, _Told(EventType.PUSHED, place.arrival.key, found.head, digest, tag.name))
     return True
+
+
+def _missing(place: _Place, digest: Digest, manifest: Manifest) -> Missing:
+    """Return what a pull by tag, and then by digest, would not find; nothing of a manifest that was deleted since."""
+    content, repository = place.index.content, place.repository
+    missing = whole.missing(content, repository, manifest)
+    here = content.objects.head(layout.manifest(repository, digest)) is not None
+    return missing if here else replace(missing, manifests=missing.manifests | {digest})
 
 
 def _named(place: _Place, tag: Tag) -> None:

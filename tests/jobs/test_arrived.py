@@ -200,6 +200,23 @@ def test_a_tag_before_its_layers_waits_for_them() -> None:
     assert regions.told() == [("PUSH_ARTIFACT", "v1")]
 
 
+def test_a_tag_before_its_manifest_waits_for_it() -> None:
+    regions = Regions()
+    regions.image("v1", "one")
+    changes = regions.changes()
+    late = [change for change in changes if layout.is_manifest(change[0]) or "/_tagged/" in change[0]]
+    rest = [change for change in changes if change not in late]
+    regions.copy(rest)
+    regions.tell(rest)
+    assert (len(regions.waiting), regions.told()) == (1, [])
+
+    regions.copy(late)
+    regions.look_again()
+
+    regions.check()
+    assert (list(regions.second.shown()["tags"]), regions.told()) == (["v1"], [("PUSH_ARTIFACT", "v1")])
+
+
 def test_what_never_becomes_whole_is_shown_in_the_end_and_not_told() -> None:
     regions = Regions()
     regions.image("v1", "one")
@@ -354,6 +371,20 @@ def test_what_is_old_is_shown_and_not_told() -> None:
 
     regions.check()
     assert regions.told() == []
+
+
+def test_a_message_that_fails_holds_up_no_other() -> None:
+    regions = Regions()
+    regions.image("v1", "one")
+    changes = regions.changes()
+    regions.copy(changes)
+    key, version = next(change for change in changes if layout.is_tag(change[0]))
+    bodies = ("no event", event(key, version))
+
+    with pytest.raises(ValueError, match="Expecting value"):
+        arrived.take(regions.services, {"Records": [{"body": body, "eventSourceARN": "arn:q"} for body in bodies]})
+
+    assert list(regions.second.shown()["tags"]) == ["v1"]
 
 
 def test_what_belongs_to_no_project_of_this_region_is_passed_over() -> None:
