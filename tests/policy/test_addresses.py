@@ -31,6 +31,7 @@ from chalicelib.policy import addresses
         ("::1", False),
         ("::7f00:1", False),
         ("fe80::1", False),
+        ("fec0::1", False),
         ("fc00::1", False),
         ("fd00:ec2::254", False),
         ("ff02::1", False),
