@@ -66,10 +66,13 @@ class Fetch:
             self._changed.notify_all()
 
     def started(self) -> bool:
-        """Wait until it is known how large the blob is; False where the repository holds it already. Raise."""
+        """Wait until it is known how large the blob is; False where the repository holds it already. Raise.
+
+        An empty one has no last byte to wait for: it is waited for until it was checked.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or self.size is not None)
-            if self.size is None and self._failure:
+            self._changed.wait_for(lambda: self._ended or self._checked or self.size)
+            if not (self.size or self._checked) and self._failure:
                 raise self._failure
             return self.size is not None
 

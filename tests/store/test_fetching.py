@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from chalicelib.oci.digests import Digest
-from chalicelib.oci.errors import RegistryError
+from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository
 from chalicelib.oci.uploads import MIN_PART
 from chalicelib.store import blobs, layout
@@ -183,3 +183,13 @@ def test_a_limit_is_no_break_that_is_taken_up_at_once() -> None:
 
     with pytest.raises(OSError, match="429"):
         read(Fetches().join(WISH, 0, filling(Limited(breaks=(10,)), MemoryObjects(Clock()))))
+
+
+def test_an_empty_blob_that_is_another_one_is_given_to_nobody() -> None:
+    fetch = Fetch()
+    fetch.begin(0)
+    fetch.end(RegistryError(ErrorCode.DIGEST_INVALID, "other bytes"))
+
+    with pytest.raises(RegistryError, match="other bytes"):
+        fetch.started()
+    fetch.leave()
