@@ -66,7 +66,7 @@ def head_manifest(call: Call) -> Response:
 
 def moved_to_long_name(call: Call) -> Response | None:
     """Return the redirection from a short name of Docker Hub, or None."""
-    source = _upstream(call)
+    source = _source(call)
     long = proxies.long_name(source.make, call.repository) if source else None
     if long is None:
         return None
@@ -76,24 +76,28 @@ def moved_to_long_name(call: Call) -> Response | None:
 
 
 def _upstream(call: Call) -> Upstream | None:
-    """Return whose cache this is, None where nobody can say or it is none."""
-    try:
-        source = caching.upstream(call.services, call.repository)
-    except OSError:
-        log.exception("nobody can say of which registry %s is a cache: what is kept is served", call.repository)
-        return None
+    """Return whose cache this is, None where nobody can say or it is none; raise DENIED by its filter."""
+    source = _source(call)
     if source:
         caching.check_admitted(source, call.repository)
     return source
 
 
+def _source(call: Call) -> Upstream | None:
+    try:
+        return caching.upstream(call.services, call.repository)
+    except (OSError, RegistryError):
+        log.exception("nobody can say of which registry %s is a cache: what is kept is served", call.repository)
+        return None
+
+
 def _found(call: Call, *, whole: bool) -> _Found:
     reference = registry.reference_of(call)
     source = _upstream(call)
+    if source is None:
+        return _without(call, reference)
     if isinstance(reference, Digest):
         return _Found(_of_digest(call, source, reference, whole=whole))
-    if source is None:
-        return _Found(_last_known(call, reference), {"Warning": _STALE})
     said = caching.said(call.services, source, call.repository, reference)
     if isinstance(said, Described):
         return _Found(_of_tag(call, source, reference, said, whole=whole))
@@ -102,6 +106,24 @@ def _found(call: Call, *, whole: bool) -> _Found:
     if isinstance(said, DeniedError):
         raise caching.refusal(source, said, ErrorCode.MANIFEST_UNKNOWN)
     return _stale(call, source, reference, said)
+
+
+def _without(call: Call, reference: Tag | Digest) -> _Found:
+    """Return what is kept where the other registry cannot be asked; raise why it cannot, where nothing is."""
+    try:
+        if isinstance(reference, Digest):
+            return _Found(_required(call, reference))
+        return _Found(_last_known(call, reference), {"Warning": _STALE})
+    except RegistryError as error:
+        if error.code is ErrorCode.MANIFEST_UNKNOWN:
+            caching.upstream(call.services, call.repository)
+        raise
+
+
+def _required(call: Call, digest: Digest) -> StoredManifest:
+    if found := _held(call.services.content, call.repository, digest):
+        return found
+    raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, detail={"reference": str(digest)})
 
 
 def _not_there(call: Call, source: Upstream, tag: Tag) -> StoredManifest:
@@ -151,19 +173,15 @@ def _of_tag(call: Call, source: Upstream, tag: Tag, said: Described, *, whole: b
     return found or StoredManifest(digest, said.media_type, said.size, "")
 
 
-def _of_digest(
-    call: Call, source: Upstream | None, digest: Digest, *, whole: bool, begins: bool = True
-) -> StoredManifest:
+def _of_digest(call: Call, source: Upstream, digest: Digest, *, whole: bool, begins: bool = True) -> StoredManifest:
     """Return the manifest of a digest: from here, or fetched; raise RegistryError."""
     content, repository = call.services.content, call.repository
     if found := _held(content, repository, digest):
-        if found.retired and source:
+        if found.retired:
             # A job let it go, and somebody wants it: it is made an artifact anew.
             cached.keep(content, repository, digest, found.media_type, found.content)
             _begin(call, source)
         return found
-    if source is None:
-        raise RegistryError(ErrorCode.MANIFEST_UNKNOWN, detail={"reference": str(digest)})
     if not whole:
         return _described(call, source, digest)
     try:

@@ -12,8 +12,8 @@ Invariants:
 
 import logging
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -34,6 +34,7 @@ from chalicelib.store.holds import Hold
 from chalicelib.store.remote import (
     DeniedError,
     Described,
+    DownError,
     LimitedError,
     MissingError,
     Remote,
@@ -145,7 +146,7 @@ def said(services: Services, source: Upstream, repository: Repository, tag: Tag)
         except RemoteError as error:
             log.warning("the registry %s does not say what %s:%s is: %s", source.name, repository, tag, brief(error))
             lasting = proxies.silence(timedelta(seconds=time.monotonic() - began), error.retry_after)
-            if not error.status:
+            if isinstance(error, DownError) and not error.status:
                 services.shared.keep(silence, error, services.now(), lasting)
             return error, lasting
 
@@ -271,15 +272,31 @@ def fetch_some(
 
 
 def _check_may_keep(services: Services, project: Project, wish: Wish, size: int) -> None:
-    """Raise DENIED where a blob does not fit, or nothing may change."""
-    if configuration.recent(services.directory).get("read_only"):
-        raise RegistryError(ErrorCode.DENIED, "the registry is read-only: what is pulled is passed on")
-    charging.check_room(charging.account(services, project), wish.digest, size)
+    """Raise DENIED where a blob does not fit, or nothing may change; UNAVAILABLE where nobody can say."""
+    with _asking_the_table():
+        if configuration.recent(services.directory).get("read_only"):
+            raise RegistryError(ErrorCode.DENIED, "the registry is read-only: what is pulled is passed on")
+        charging.check_room(charging.account(services, project), wish.digest, size)
 
 
 def admission(services: Services, project: Project, wish: Wish) -> Callable[[int], None]:
-    """Return what charges for a blob, and raises DENIED where it does not fit."""
-    return partial(charging.blob, charging.account(services, project), *wish)
+    """Return what charges for a blob; it raises DENIED where it does not fit, UNAVAILABLE where nobody can say."""
+
+    def admit(size: int) -> None:
+        with _asking_the_table():
+            charging.blob(charging.account(services, project), *wish, size)
+
+    return admit
+
+
+@contextmanager
+def _asking_the_table() -> Iterator[None]:
+    """Make a failure of the table one of those that keep a blob from being kept, and not from being passed on."""
+    try:
+        yield
+    except OSError as error:
+        words = "the registry's table does not answer: what is pulled is passed on"
+        raise RegistryError(ErrorCode.UNAVAILABLE, words, headers={"Retry-After": "5"}) from error
 
 
 def begin_filling(services: Services, source: Upstream, repository: Repository, patience: int) -> None:

@@ -394,6 +394,13 @@ def test_the_credential_is_nowhere_to_be_seen(cache: Hub, caplog: pytest.LogCapt
     assert not [text for text in (*told, *kept, caplog.text) if ACCESS_SECRET in text]
 
 
+class Down:
+    """A table that does not answer."""
+
+    def __getattr__(self, name: str) -> object:
+        raise OSError("the table does not answer")
+
+
 def behind_api_gateway(cache: Hub, *, relay: bool = False) -> None:
     """Let the client's requests come as they come to a function of Lambda."""
     cache.client.streams, cache.client.redirect_head = False, True
@@ -470,13 +477,61 @@ def test_what_the_table_cannot_say_is_served_as_it_was(cache: Hub) -> None:
     cache.client.headers = {"authorization": f"Bearer {token['token']}"}
     services.shared.forget(("upstream", "hub"))
 
-    class Down:
-        def __getattr__(self, name: str) -> object:
-            raise OSError("the table does not answer")
-
     cache.client.services = replace(services, directory=replace(services.directory, table=cast("Table", Down())))
 
     got = cache.manifest("latest")
     assert (got.status, got.headers["Docker-Content-Digest"]) == (200, digest)
     assert "Warning" in got.headers
     assert cache.blob(digest_of(LAYER)).status == 307
+
+
+def test_a_table_that_goes_down_in_the_middle_of_a_fetch_is_not_in_the_clients_way(cache: Hub) -> None:
+    cache.image()
+    cache.know()
+    token = orjson.loads(cache.client.ask("GET", "/service/token?scope=repository:hub/library/alpine:pull").body)
+    cache.client.headers = {"authorization": f"Bearer {token['token']}"}
+    assert cache.manifest("latest").status == 200
+    services = cache.client.services
+    cache.client.clock.advance(timedelta(seconds=4))
+    services.directory.settings.kept = None
+
+    cache.client.services = replace(services, directory=replace(services.directory, table=cast("Table", Down())))
+
+    assert cache.bytes_of(cache.blob(digest_of(LAYER))) == LAYER
+
+
+def test_one_tag_of_which_the_other_registry_says_nonsense_silences_no_other(cache: Hub) -> None:
+    for tag in ("one", "two"):
+        cache.image(tag)
+    cache.there.instead("HEAD", f"/v2/{NAME}/manifests/one", answer(200, b"{}", Docker_Content_Digest="1"))
+
+    assert cache.manifest("one").status == 503
+    assert cache.manifest("two").status == 200
+
+
+def test_short_names_are_led_to_the_long_ones_that_a_filter_admits() -> None:
+    with hub("docker-hub") as cache:
+        cache.image()
+        cache.know(proxy_cache_filter_pattern="library/**")
+
+        wanted = ("manifests/latest", f"blobs/{digest_of(LAYER)}")
+        moved = [cache.client.ask("GET", f"/v2/hub/alpine/{what}") for what in wanted]
+
+        assert [each.status for each in moved] == [301, 301]
+        assert cache.client.ask("GET", moved[0].headers["Location"]).status == 200
+
+
+def test_what_is_here_is_served_though_the_credential_cannot_be_opened_any_more(cache: Hub) -> None:
+    digest = cache.image()
+    cache.pull()
+    cache.settle()
+    services = cache.client.services
+    settings = replace(services.settings, signing_key=b"n" * 32)
+    cache.client.services = replace(services, settings=settings)
+    services.shared.forget(("upstream", "hub"))
+
+    assert cache.manifest(digest).status == 200
+    assert cache.manifest("latest").headers["Docker-Content-Digest"] == digest
+    refused = cache.manifest(digest_of(b"elsewhere"))
+    assert refused.status == 503
+    assert b"has to be set again" in refused.body
