@@ -97,19 +97,18 @@ def delete_manifest(call: Call) -> Response:
     """Delete a tag, or a manifest with all that belongs to it (end-9)."""
     services, repository, reference = call.services, call.repository, reference_of(call)
     tell, name = partial(indexing.deleted, services, call.project.id, repository), call.grant.principal.name
+    going = replicating.going(services, call.project.id, repository, reference)
     if isinstance(reference, Tag):
         fixed.check_may_go(call.project, repository, reference)
         manifests.delete_tag(services.content, repository, reference)
         with _audited(call, "delete", reference):
             tell(reference)
-        replicating.untagged(services, name, repository, reference)
     else:
         manner = Manner(tell, fixed.test(call.project, repository))
-        tags = replicating.tags_of(services, call.project.id, repository, reference)
         cascade.delete(services.content, services.index, call.project.id, repository, reference, manner)
         with indexing.notified(services, call.project, [_happened(call, EventType.DELETED, reference)]):
             indexing.artifact_audited(services, name, "delete", call.project.id, repository, reference)
-        replicating.deleted(services, name, repository, reference, tags)
+    replicating.deleted(services, name, repository, going, whole=not isinstance(reference, Tag))
     return Response(202)
 
 

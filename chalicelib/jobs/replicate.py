@@ -40,6 +40,7 @@ from chalicelib.store.replicating import (
     DELETION,
     DIGESTS,
     ITEMS,
+    NAMED,
     ONLY,
     OPERATION,
     REPOSITORY,
@@ -55,6 +56,11 @@ _MOST_TROUBLES = 8
 _LONGEST_WAIT = 3600
 _TOGETHER = 20
 _MOST_SAID, _MOST_FAILED = 3, 1000
+_AGAIN = "it is here again"
+
+
+class _StaysError(Exception):
+    """Something is not deleted; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,12 +261,17 @@ def _report(cursor: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _delete(work: Work) -> Outcome:
-    """Delete at the destination what was deleted here."""
+    """Delete at the destination what was deleted here, and is not here again."""
     run, parameters = work.run, work.run.parameters
     name, progress = parameters[TO], Progress()
+    if work.policy.pulls or not work.policy.deletion:
+        run.log("the policy deletes nothing at its destination any more: there is nothing to do")
+        return Done()
     for what, delete in _deletions(work, parameters):
         try:
             delete()
+        except _StaysError as error:
+            run.log(f"{name}{what} is left alone: {error}")
         except (MissingError, GoneError):
             run.log(f"{name}{what} is not there: there is nothing to delete")
         except RemoteError as error:
@@ -279,11 +290,27 @@ def _delete(work: Work) -> Outcome:
 
 
 def _deletions(work: Work, parameters: Mapping[str, Any]) -> Iterable[tuple[str, Callable[[], None]]]:
-    name = parameters[TO]
     for each in parameters.get(TAGS, ()):
-        yield f":{each}", partial(work.remote.delete_tag, name, each)
+        yield f":{each}", partial(_delete_tag, work, each)
     for each in parameters.get(DIGESTS, ()):
-        yield f"@{each}", partial(work.remote.delete_manifest, name, each)
+        yield f"@{each}", partial(_delete_manifest, work, each)
+
+
+def _delete_tag(work: Work, tag: str) -> None:
+    parameters, name = work.run.parameters, work.run.parameters[TO]
+    if LocalTarget(work.services, Repository(parameters[REPOSITORY])).named(tag):
+        raise _StaysError(_AGAIN)
+    named = parameters.get(NAMED, "")
+    if named and not work.policy.override and _target(work, name).named(tag) not in ("", named):
+        raise _StaysError("it names something else than it did here, and the policy does not override")
+    work.remote.delete_tag(name, tag)
+
+
+def _delete_manifest(work: Work, digest: str) -> None:
+    parameters = work.run.parameters
+    if LocalTarget(work.services, Repository(parameters[REPOSITORY])).has(digest):
+        raise _StaysError(_AGAIN)
+    work.remote.delete_manifest(parameters[TO], digest)
 
 
 _TASKS: Mapping[str, Callable[[Work], Outcome]] = {"": _plan, COPY: _copy, DELETION: _delete}

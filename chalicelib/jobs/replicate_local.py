@@ -26,18 +26,17 @@ from chalicelib.oci.manifests import Descriptor, Manifest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.oci.uploads import Event
 from chalicelib.policy import replication
-from chalicelib.policy.replication import Candidate, Policy
+from chalicelib.policy.replication import Policy
 from chalicelib.policy.webhook_payloads import Happened
 from chalicelib.policy.webhooks import EventType
 from chalicelib.services import Services
-from chalicelib.store import blobs, manifests, sessions, uploads
+from chalicelib.store import blobs, candidates, manifests, sessions, uploads
 from chalicelib.store.content import Content
-from chalicelib.store.directory import configuration, labels, members, projects
+from chalicelib.store.directory import configuration, members, projects
 from chalicelib.store.directory.members import Kind, Who
 from chalicelib.store.directory.projects import NewProject, Project
 from chalicelib.store.directory.users import ADMINISTRATOR, ADMINISTRATOR_ID
 from chalicelib.store.index import artifacts, repositories
-from chalicelib.store.index.artifacts import Artifact
 from chalicelib.store.index.repositories import RepositoryRecord
 from chalicelib.store.table import RefusedError
 from chalicelib.store.uploads import BrokenBodyError, Chunk, Wanted
@@ -51,35 +50,6 @@ def _missing(error: RegistryError, what: str) -> Exception:
     return GoneError(what) if error.code is ErrorCode.MANIFEST_UNKNOWN else error
 
 
-def candidates(services: Services, home: RepositoryRecord, after: str = "") -> Iterator[tuple[str, Candidate]]:
-    """Yield the artifacts that lists show of a repository, the newest first, each with its key in that order."""
-    tags: dict[str, list[str]] = {}
-    for tag in artifacts.every_tag(services.index, home):
-        tags.setdefault(tag.digest, []).append(tag.name)
-    names = _Names(services)
-    for artifact in artifacts.scan(services.index, home, after=after):
-        key = artifacts.order_key(home, artifact.document).sort
-        yield key, _candidate(artifact, tuple(tags.get(artifact.digest, ())), names)
-
-
-def _candidate(artifact: Artifact, tags: tuple[str, ...], names: "_Names") -> Candidate:
-    labels = frozenset(names[number] for number in artifact.labels)
-    return Candidate(artifact.digest, tags, labels, artifact.document["type"])
-
-
-class _Names(dict[int, str]):
-    """The names of labels by their ids, each looked up once; of one that is gone, ""."""
-
-    def __init__(self, services: Services) -> None:
-        super().__init__()
-        self._services = services
-
-    def __missing__(self, number: int) -> str:
-        label = labels.by_id(self._services.directory, number)
-        self[number] = label.name if label else ""
-        return self[number]
-
-
 @dataclass(frozen=True)
 class LocalSource:
     """A repository of this registry, as a policy sees it."""
@@ -91,24 +61,36 @@ class LocalSource:
 
     def items(self, after: str) -> Iterator[Item]:
         """Yield what the policy wants, the newest first."""
-        for key, candidate in candidates(self.services, self.home, after):
+        services = self.services
+        for key, candidate in candidates.listed(services.index, services.directory, self.home, after):
             tags = replication.chosen(self.policy.filters, candidate)
             if tags is not None:
                 yield Item(key, candidate.digest, tags)
 
     def narrowed(self, items: Iterable[Item], subject: str) -> Iterator[Item]:
-        """Yield those of some items that the policy wants, where they belong to a subject by what that is."""
+        """Yield those of some items that the policy wants, where they belong to a subject by what that is.
+
+        A tag that names something else by now is not among them: whatever moved it began a task of its own.
+        """
         index, home = self.services.index, self.home
         for item in items:
+            kept = tuple(tag for tag in item.tags if self.is_named(tag, item.digest))
             found = artifacts.find(index, home, subject or item.digest)
-            if found is None:
+            if found is None or (item.tags and not kept):
                 continue
             named = artifacts.tags(index, home, subject).entries if subject else ()
-            tags = tuple(tag.name for tag in named) or item.tags
-            names = _Names(self.services)
-            chosen = replication.chosen(self.policy.filters, _candidate(found, tags, names))
+            tags = tuple(tag.name for tag in named) or kept
+            candidate = candidates.of(found, tags, candidates.Names(self.services.directory))
+            chosen = replication.chosen(self.policy.filters, candidate)
             if chosen is not None:
-                yield item if subject else Item(item.key, item.digest, chosen)
+                yield Item(item.key, item.digest, kept if subject else chosen)
+
+    def is_named(self, tag: str, digest: str) -> bool:
+        """Tell whether a tag names an artifact at this moment."""
+        try:
+            return self.digest_of(tag) == digest
+        except GoneError:
+            return False
 
     def accessories(self, digest: str) -> Iterator[Item]:
         """Yield what belongs to an artifact, with its tags."""

@@ -187,6 +187,7 @@ class _Retention:
         def stays(tag: Tag) -> bool:
             return decided.is_new(tag, candidate) or immutability.is_immutable(rules, name, tag.name)
 
+        going = replicating.going(self.services, home.project_id, home.repository, digest)
         try:
             manner = Manner(self._tell, stays, Doom.RETIRED)
             cascade.delete(index.content, index, home.project_id, home.repository, digest, manner)
@@ -201,7 +202,7 @@ class _Retention:
         else:
             self.gone.append(f"{name}:{candidate.tags[0]}" if candidate.tags else f"{name}@{digest}")
             self._audit(digest)
-            replicating.deleted(self.services, ACTOR, home.repository, digest, candidate.tags)
+            replicating.deleted(self.services, ACTOR, home.repository, going, whole=True)
         return True
 
     def _tell(self, reference: Tag | Digest) -> None:

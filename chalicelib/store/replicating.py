@@ -8,7 +8,7 @@ Invariants:
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 # What the parameters of a task say.
 REPOSITORY, TO, OPERATION, ITEMS, ONLY = "repository", "to", "operation", "items", "only"
 COPY, DELETION = "copy", "deletion"
-DIGESTS, TAGS, SUBJECT = "digests", "tags", "subject"
+# `NAMED` is what tags named that are gone, "" where nobody knew.
+DIGESTS, TAGS, NAMED, SUBJECT = "digests", "tags", "named", "subject"
 _TOGETHER = 200
 
 
@@ -34,13 +35,13 @@ _TOGETHER = 200
 class Change:
     """What happened to an artifact: it was pushed, or named by tags; or (`deleted`) it or its tags are gone.
 
-    `tags` are those that came, or went; of an artifact that went as a whole (`whole`), those that it had. `subject`
-    is what it belongs to, where it has no tags.
+    `what` has the tags that came, or went; of an artifact that went as a whole (`whole`), those that it had, and of
+    all that went its labels and its type: nobody can ask for them later. `subject` is what it belongs to, where it
+    has no tags.
     """
 
     repository: str
-    digest: str
-    tags: tuple[str, ...] = ()
+    what: Candidate
     subject: str = ""
     deleted: bool = False
     whole: bool = False
@@ -71,18 +72,20 @@ def _begin(directory: Directory, number: int, policy: Policy, change: Change, by
 def _parameters(policy: Policy, change: Change) -> Mapping[str, Any] | None:
     """Return what a task does about a change, or None where the policy does not want it.
 
-    Labels and types are asked by the task, and the tags of what a change's artifact belongs to.
+    Of what is here labels and types are asked by the task, and the tags of what a change's artifact belongs to.
     """
     if not replication.takes_repository(policy.filters, change.repository):
         return None
     subject = _subject(change)
-    tags = replication.chosen(() if subject else _of_tags(policy), Candidate(change.digest, change.tags))
+    asked = policy.filters if change.deleted else _of_tags(policy)
+    tags = replication.chosen(() if subject else asked, change.what)
     if tags is None or (change.deleted and not policy.deletion):
         return None
     if change.deleted:
-        gone = {DIGESTS: [change.digest]} if change.whole else {TAGS: list(tags)}
+        digest = change.what.digest
+        gone = {DIGESTS: [digest]} if change.whole else {TAGS: list(tags), NAMED: digest}
         return {**_named(policy, change.repository, max(1, len(tags))), OPERATION: DELETION, **gone}
-    item = {"key": "1", "digest": change.digest, "tags": list(tags)}
+    item = {"key": "1", "digest": change.what.digest, "tags": list(tags)}
     named = _named(policy, change.repository, max(1, len(tags)))
     return {**named, OPERATION: COPY, ONLY: [item], SUBJECT: subject}
 
@@ -97,12 +100,12 @@ def _named(policy: Policy, repository: str, items: int) -> dict[str, Any]:
 
 def _subject(change: Change) -> str:
     """Return what something belongs to, by itself or by cosign's older tags, or ""."""
-    attached = kinds.attached(change.tags[0]) if len(change.tags) == 1 else None
+    attached = kinds.attached(change.what.tags[0]) if len(change.what.tags) == 1 else None
     return attached.subject if attached else change.subject
 
 
-def emptied(directory: Directory, repository: str, contents: Mapping[str, tuple[str, ...]], by: str) -> None:
-    """Begin the deletion of what a repository had that is gone: artifacts by their digests, with their tags."""
+def emptied(directory: Directory, repository: str, contents: Sequence[Candidate], by: str) -> None:
+    """Begin the deletion of what a repository had that is gone."""
     try:
         for each in policies.begun_by_events(directory):
             _begin_emptying(directory, each.id, each.policy, repository, contents, by)
@@ -115,15 +118,12 @@ def _begin_emptying(
     number: int,
     policy: Policy,
     repository: str,
-    contents: Mapping[str, tuple[str, ...]],
+    contents: Sequence[Candidate],
     by: str,
 ) -> None:
     if not policy.deletion or not replication.takes_repository(policy.filters, repository):
         return
-    asked = _of_tags(policy)
-    gone = [
-        digest for digest, tags in contents.items() if replication.chosen(asked, Candidate(digest, tags)) is not None
-    ]
+    gone = [each.digest for each in contents if replication.chosen(policy.filters, each) is not None]
     tasks = [
         {**_named(policy, repository, len(some)), OPERATION: DELETION, DIGESTS: some}
         for some in batches(gone, _TOGETHER)

@@ -67,8 +67,9 @@ def delete_tag(call: HarborCall) -> Response:
     if settle.named(call.services.index, repository, tag) != found.artifact.digest:
         raise missing
     fixed.check_may_go(call.project, repository, tag)
+    going = replicating.going(call.services, call.project.id, repository, tag)
     manifests.delete_tag(call.services.content, repository, tag)
     indexing.deleted(call.services, call.project.id, repository, tag)
     call.log("tag", "delete", f"{repository}:{tag}")
-    replicating.untagged(call.services, call.principal.name, repository, tag)
+    replicating.deleted(call.services, call.principal.name, repository, going, whole=False)
     return done()

@@ -49,13 +49,13 @@ def delete_artifact(call: HarborCall) -> Response:
     tell = partial(indexing.deleted, services, home.project_id, home.repository)
     held = fixed.test(call.project, home.repository)
     manner = Manner(tell, held)
-    tags = replicating.tags_of(services, home.project_id, home.repository, found.digest)
+    going = replicating.going(services, home.project_id, home.repository, found.digest)
     cascade.delete(services.content, services.index, home.project_id, home.repository, found.digest, manner)
     with indexing.notified(
         services, call.project, [_happened(call, EventType.DELETED, home.repository, found.digest)]
     ):
         call.log("artifact", "delete", _resource(found))
-    replicating.deleted(services, call.principal.name, home.repository, found.digest, tags)
+    replicating.deleted(services, call.principal.name, home.repository, going, whole=True)
     return done()
 
 
