@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -72,7 +73,7 @@ def moved_to_long_name(call: Call) -> Response | None:
         return None
     # What follows the name has no name before it, so it begins at the first of its words from the right.
     rest = call.request.path.removeprefix(f"/v2/{call.repository}/")
-    return Response(301, {"Location": f"/v2/{long}/{rest}"})
+    return Response(301, {"Location": f"/v2/{long}/{quote(rest, safe='/:')}"})
 
 
 def _upstream(call: Call) -> Upstream | None:

@@ -274,6 +274,8 @@ def fetch_some(
 def _check_may_keep(services: Services, project: Project, wish: Wish, size: int) -> None:
     """Raise DENIED where a blob does not fit, or nothing may change; UNAVAILABLE where nobody can say."""
     with _asking_the_table():
+        if not services.is_writer():
+            raise RegistryError(ErrorCode.DENIED, "another region takes the changes: what is pulled is passed on")
         if configuration.recent(services.directory).get("read_only"):
             raise RegistryError(ErrorCode.DENIED, "the registry is read-only: what is pulled is passed on")
         charging.check_room(charging.account(services, project), wish.digest, size)

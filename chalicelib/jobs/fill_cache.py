@@ -134,13 +134,16 @@ def _make(looked: _Round, manifest: Manifest, digest: Digest) -> None:
     content, repository = looked.services.content, looked.repository
     notes = [note for note in cached.notes(content, repository) if note.digest == digest]
     tags = [note.tag for note in notes]
+    # What is an artifact already is made none anew each time that somebody pulls a tag that stays where it is.
+    known = manifests.is_stored(content, repository, digest)
     try:
         _push(looked, manifest, digest, tags)
     except RegistryError as error:
         if error.status != _FIXED or not tags:
             raise
         looked.run.log(f"the tags stay where they are: {error.message}")
-        _push(looked, manifest, digest, [])
+        if not known:
+            _push(looked, manifest, digest, [])
     for note in notes:
         cached.forget(content, note)
     cached.drop(content, repository, digest)

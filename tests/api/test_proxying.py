@@ -535,3 +535,60 @@ def test_what_is_here_is_served_though_the_credential_cannot_be_opened_any_more(
     refused = cache.manifest(digest_of(b"elsewhere"))
     assert refused.status == 503
     assert b"has to be set again" in refused.body
+
+
+def test_where_a_short_name_leads_has_nothing_in_it_that_ends_a_line() -> None:
+    with hub("docker-hub") as cache:
+        # A path comes decoded.
+        moved = cache.client.ask("GET", "/v2/hub/alpine/manifests/a\r\nX-Other: 1")
+
+        assert "\n" not in moved.headers.get("Location", "")
+
+
+def test_a_region_that_is_the_writer_no_more_passes_on_what_the_relay_is_asked_for(cache: Hub) -> None:
+    cache.image()
+    behind_api_gateway(cache, relay=True)
+    led = cache.blob(digest_of(LAYER))
+    cache.client.streams, cache.client.redirect_head = True, False
+
+    class Former:
+        is_copy = False
+        takes_writes = False
+
+    cache.client.services = replace(cache.client.services, region=cast("Region", Former()))
+
+    assert cache.bytes_of(cache.client.ask("GET", led.headers["Location"])) == LAYER
+    assert not cache.holds(digest_of(LAYER))
+
+
+def test_a_tag_that_is_fixed_here_and_moved_there_makes_one_artifact_however_often_it_is_pulled(cache: Hub) -> None:
+    cache.image()
+    cache.pull()
+    cache.settle()
+    cache.client.headers = basic()
+    rule = {
+        "action": "immutable",
+        "template": "immutable_template",
+        "tag_selectors": [{"kind": "doublestar", "decoration": "matches", "pattern": "**"}],
+        "scope_selectors": {"repository": [{"kind": "doublestar", "decoration": "repoMatches", "pattern": "**"}]},
+    }
+    made = cache.client.ask(
+        "POST",
+        "/api/v2.0/projects/hub/immutabletagrules",
+        orjson.dumps(rule),
+        content_type="application/json",
+    )
+    assert made.status == 201
+    cache.image(layers=(b"another",))
+
+    logged = []
+    for _ in range(3):
+        cache.client.clock.advance(timedelta(seconds=11))
+        cache.pull()
+        cache.settle()
+        audited = cache.client.ask("GET", "/api/v2.0/projects/hub/logs?q=operation%3Dcreate")
+        logged.append(audited.headers["X-Total-Count"])
+
+    assert len(set(logged)) == 1
+    listed = cache.client.ask("GET", "/api/v2.0/projects/hub/repositories/library%2Falpine/artifacts")
+    assert len(orjson.loads(listed.body)) == 2
