@@ -151,6 +151,8 @@ class Door:
         self.body_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="body")
         # Those of answers that come slowly, likewise.
         self.stream_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="stream")
+        # So many seconds a client may take for a piece of one.
+        self.patience = _STALLED_SECONDS
         self._under_way = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -207,7 +209,7 @@ class Door:
             await sent.prepare(request)
             while (piece := await loop.run_in_executor(self.stream_threads, stream.read)) is not None:
                 if piece:
-                    await sent.write(piece)
+                    await self._give(sent, piece)
                 elif request.transport is None or request.transport.is_closing():
                     break
             await sent.write_eof()
@@ -221,6 +223,13 @@ class Door:
         finally:
             stream.close()
         return sent
+
+    async def _give(self, sent: web.StreamResponse, piece: bytes) -> None:
+        """Send a piece; who takes nothing is let go: what is spooled for it takes room on the disk."""
+        try:
+            await asyncio.wait_for(sent.write(piece), self.patience)
+        except TimeoutError as error:
+            raise OSError(f"the client took nothing for {self.patience:.0f} seconds") from error
 
     async def _dispatch(self, asked: Request) -> Response:
         loop = asyncio.get_running_loop()
