@@ -9,7 +9,7 @@ Specification: OCI Distribution 1.1, "Content Discovery" (end-8, end-12), "Refer
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from chalicelib.oci import manifests
@@ -22,6 +22,8 @@ from chalicelib.store.remote.wire import Request
 
 _MOST_LISTED = 16 << 20
 _MOST_PAGES = 100_000
+# These are had whole, of whoever pushed them there, while somebody waits.
+_MOST_REFERRER_PAGES = 100
 _PAGE = 1000
 _LINK = re.compile(r"<([^<>]*)>\s*((?:;[^,<]*)*)")
 _DOWN = 500
@@ -44,18 +46,27 @@ def catalog(talk: Conversation) -> Iterator[str]:
 def referrers(talk: Conversation, repository: str, digest: str) -> list[Mapping[str, Any]]:
     """Return the descriptors of what refers to a manifest; raise RemoteError."""
     url = talk.address(repository, "referrers", digest)
+    pages = _pages(talk, url, Access.to(repository, "pull"), f"tells no referrers of {repository}")
     try:
-        found = [
-            each
-            for document in _pages(talk, url, Access.to(repository, "pull"), f"tells no referrers of {repository}")
-            for each in _descriptors(document)
-        ]
+        return _gathered(talk, pages)
     except (DeniedError, LimitedError):
         raise
     except RemoteError as error:
         if not error.status or error.status >= _DOWN:
             raise
         return tagged_referrers(talk, repository, digest)
+
+
+def _gathered(talk: Conversation, pages: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return what all pages list; raise UntrueError where that is more than one page may have."""
+    found: list[Mapping[str, Any]] = []
+    left = _MOST_LISTED
+    for number, document in enumerate(pages):
+        listed = _descriptors(document)
+        left -= len(json.dumps(listed))
+        if left < 0 or number >= _MOST_REFERRER_PAGES:
+            raise UntrueError(f"{talk.place} lists too many referrers")
+        found += listed
     return found
 
 

@@ -110,6 +110,18 @@ def test_referrers_come_from_the_tag_where_the_registry_does_not_list_them(
     assert remote.referrers("a/b", "sha256:00") == [{"digest": "sha256:1"}]
 
 
+@pytest.mark.parametrize(("pages", "said"), [(3, "x" * (6 << 20)), (200, "")])
+def test_referrers_without_an_end_are_refused(registry: FakeRegistry, remote: Remote, pages: int, said: str) -> None:
+    page = json.dumps({"manifests": [{"digest": "sha256:1", "annotations": {"said": said}}]}).encode()
+    for number in range(pages):
+        link = f"</v2/a/b/referrers/sha256:00?page={number + 1}>; rel=next" if number < pages - 1 else ""
+        where = f"?page={number}" if number else ""
+        registry.instead("GET", f"/v2/a/b/referrers/sha256:00{where}", answer(200, page, Link=link), times=1)
+
+    with pytest.raises(UntrueError, match="too many referrers"):
+        remote.referrers("a/b", "sha256:00")
+
+
 def test_a_page_of_a_proxy_is_no_list_of_referrers(registry: FakeRegistry, remote: Remote) -> None:
     registry.instead("GET", "/v2/a/b/referrers/", answer(200, b"<html>welcome</html>"))
 
