@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 PATIENCE = 5
 _STALE = '110 roadstead "the registry of which this is a cache does not answer: this is what it had last"'
 _REFERRERS = timedelta(seconds=10)
+_MOST_REMEMBERED = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +236,7 @@ def get_referrers(call: Call) -> Response:
     there = call.services.shared.get(
         ("referrers", call.repository, subject),
         call.services.now,
-        lambda: (_referrers(call, source, subject), _REFERRERS),
+        lambda: _remembered(_referrers(call, source, subject)),
     )
     here = orjson.loads(answer.body)
     known = {each["digest"] for each in here["manifests"]}
@@ -243,6 +244,11 @@ def get_referrers(call: Call) -> Response:
     more = [] if call.request.parameter("last") else [each for each in there if each["digest"] not in known]
     here["manifests"] += [each for each in more if wanted in ("", each.get("artifactType"))]
     return replace(answer, body=orjson.dumps(here))
+
+
+def _remembered(found: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], timedelta]:
+    """Return a list and for how long it is remembered: a long one takes memory that others need."""
+    return found, _REFERRERS if len(orjson.dumps(found)) <= _MOST_REMEMBERED else timedelta()
 
 
 def _referrers(call: Call, source: Upstream, subject: Digest) -> list[dict[str, Any]]:

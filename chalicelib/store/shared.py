@@ -33,15 +33,20 @@ class Shared:
         self._slots: OrderedDict[Hashable, _Slot] = OrderedDict()
 
     def get(self, key: Hashable, now: Callable[[], datetime], find: Callable[[], tuple[Any, timedelta]]) -> Any:
-        """Return what was found of late, or find it now; `find` returns for how long it is good, too."""
+        """Return what was found of late, or find it now; `find` returns for how long it is good, too.
+
+        What is good for no time at all is not remembered.
+        """
         slot = self._slot(key)
         with slot.lock:
             # Asked here, since whoever waited for another comes later than it asked.
             moment = now()
             if slot.found is None or slot.until is None or not slot.found <= moment < slot.until:
-                slot.value, lasting = find()
+                found, lasting = find()
+                slot.value = found if lasting else None
                 slot.found = now()
                 slot.until = slot.found + lasting
+                return found
             return slot.value
 
     def keep(self, key: Hashable, value: Any, now: datetime, lasting: timedelta) -> None:

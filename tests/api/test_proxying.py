@@ -376,6 +376,20 @@ def test_referrers_are_passed_on_where_the_project_wants_them(cache: Hub) -> Non
     assert len(orjson.loads(cache.client.ask("GET", target).body)["manifests"]) == 1
 
 
+@pytest.mark.parametrize(("size", "asked"), [(1, 1), (1 << 17, 2)])
+def test_referrers_are_remembered_unless_they_are_large(cache: Hub, size: int, asked: int) -> None:
+    digest = cache.image()
+    cache.know(proxy_referrer_api="true")
+    listed = orjson.dumps({"manifests": [{"digest": digest, "annotations": {"said": "x" * size}}]})
+    cache.there.instead("GET", f"/v2/{NAME}/referrers/", answer(200, listed))
+
+    for _ in range(2):
+        got = cache.client.ask("GET", f"/v2/hub/library/alpine/referrers/{digest}")
+        assert len(orjson.loads(got.body)["manifests"]) == 1
+
+    assert cache.asked("GET", "/referrers/") == asked
+
+
 def test_the_credential_is_nowhere_to_be_seen(cache: Hub, caplog: pytest.LogCaptureFixture) -> None:
     cache.there.auth = "bearer"
     cache.image()
