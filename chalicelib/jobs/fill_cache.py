@@ -89,6 +89,7 @@ def _look(looked: _Round) -> None:
         if _has_a_child(looked, manifest):
             _make(looked, manifest, digest)
     _name(looked)
+    cached.forget_old(looked.services.content, looked.repository, looked.services.now() - _TOO_OLD)
 
 
 def _waiting(looked: _Round) -> Iterator[tuple[Manifest, Digest]]:

@@ -10,6 +10,7 @@ Invariants:
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import NamedTuple
 
 import orjson
@@ -78,6 +79,13 @@ def notes(content: Content, repository: Repository) -> tuple[Note, ...]:
     names = [Tag(entry.key.removeprefix(prefix)) for entry in listings.below(content.objects, prefix)]
     found = (noted(content, repository, tag) for tag in names)
     return tuple(each for each in found if each)
+
+
+def forget_old(content: Content, repository: Repository, before: datetime) -> None:
+    """Drop what was noted before a moment and never done: whoever asks for such a tag notes it anew."""
+    for entry in listings.below(content.objects, layout.all_noted(repository)):
+        if entry.modified < before:
+            content.drop(entry.key, entry.etag)
 
 
 def forget(content: Content, done: Note) -> None:

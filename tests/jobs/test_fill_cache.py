@@ -106,10 +106,12 @@ def test_what_is_missing_is_waited_for_while_somebody_fetches_it() -> None:
 def test_what_nobody_completed_for_a_week_is_dropped() -> None:
     world = World()
     world.services.content.objects.delete(layout.link(HUB, Digest.of(LAYER)))
+    cached.note(world.services.content, HUB, Tag("looked-at"), Digest.of(b"never pulled"))
     world.clock.advance(timedelta(days=8))
 
     assert isinstance(fill(world.services), Done)
     assert not world.bucket.keys(layout.all_cached(HUB))
+    assert not world.bucket.keys(layout.all_noted(HUB))
 
 
 def _race(choose: Choose) -> None:
