@@ -22,6 +22,7 @@ from chalicelib.store.remote.wire import Opened, Request
 ACCEPT = ", ".join((*manifests.KINDS, *manifests.SCHEMA_1))
 _OK, _PARTIAL, _BEYOND = 200, 206, 416
 _SKIPPED = 256 << 10
+_MOST_DIGITS = 18
 
 
 class Described(NamedTuple):
@@ -67,12 +68,12 @@ def head_manifest(talk: Conversation, repository: str, reference: str) -> Descri
     except MissingError:
         return None
     digest = answer.headers.get("docker-content-digest", reference if ":" in reference else "")
-    length = answer.headers.get("content-length", "")
-    if not digest or not length.isdecimal() or int(length) == 0:
+    size = _size(answer.headers.get("content-length", ""))
+    if not digest or not size:
         return _described(get_manifest(talk, repository, reference))
     if ":" in reference and digest != reference:
         raise UntrueError(f"{talk.place} says that {reference} is {digest[:100]}")
-    return Described(_digest(talk, digest), _type(answer.headers), int(length))
+    return Described(_digest(talk, digest), _type(answer.headers), size)
 
 
 def _described(found: Fetched) -> Described:
@@ -103,9 +104,8 @@ def blob_size(talk: Conversation, repository: str, digest: str) -> int | None:
         # A signed address may be for GET alone: HEAD is denied there.
         with suppress(DeniedError):
             answer = talk.tell(Asking(request, "does not tell of a blob", access))
-            length = answer.headers.get("content-length", "")
-            if length.isdecimal():
-                return int(length)
+            if (size := _size(answer.headers.get("content-length", ""))) is not None:
+                return size
         with read_blob(talk, repository, digest, 0) as blob:
             return blob.size
     return None
@@ -164,7 +164,12 @@ def _whole(answer: Opened, start: int) -> int | None:
     span, _, size = rest.partition("/")
     if unit != "bytes" or span.partition("-")[0] != str(start):
         raise UntrueError("the registry sent another part of the blob than was asked for")
-    return int(size) if size.isdecimal() else None
+    return _size(size)
+
+
+def _size(text: str) -> int | None:
+    """Return a number of bytes, or None for what is none or more than there can be."""
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def _digest(talk: Conversation, text: str) -> str:

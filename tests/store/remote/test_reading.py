@@ -65,3 +65,13 @@ def test_a_blob_that_breaks_off_is_no_whole_one(registry: FakeRegistry, remote: 
         pytest.raises(DownError, match="early"),
     ):
         blob.read(1 << 20)
+
+
+def test_sizes_that_are_none_are_not_taken(registry: FakeRegistry, remote: Remote) -> None:
+    digest = registry.add_manifest("a/b", MANIFEST, OCI_MANIFEST, "v1")
+    layer = registry.add_blob("a/b", LAYER)
+    told = answer(200, Content_Length="9" * 5000, Docker_Content_Digest=digest)
+    registry.instead("HEAD", "/v2/a/b/", told)
+
+    assert remote.head_manifest("a/b", "v1") == Described(digest, OCI_MANIFEST, len(MANIFEST))
+    assert remote.blob_size("a/b", layer) == len(LAYER)
