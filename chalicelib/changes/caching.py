@@ -286,6 +286,9 @@ def admission(services: Services, project: Project, wish: Wish) -> Callable[[int
 
     def admit(size: int) -> None:
         with _asking_the_table():
+            found = projects.find(services.directory, project.name)
+            if found is None or found.id != project.id:
+                raise RegistryError(ErrorCode.DENIED, f"the project {project.name} was deleted meanwhile")
             charging.blob(charging.account(services, project), *wish, size)
 
     return admit

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, cast
 import orjson
 import pytest
 
+from chalicelib.changes import caching
+from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.store.directory import configuration, projects
+from chalicelib.store.sources import Wish
 from tests.api.asking import Client, basic
-from tests.api.hub import CONFIG, LAYER, NAME, Hub, hub
+from tests.api.hub import CONFIG, LAYER, NAME, REPOSITORY, Hub, hub
 from tests.memory import services_over
 from tests.store.remote.fake import ACCESS_SECRET, Handler, answer, digest_of
 
@@ -363,6 +366,23 @@ def test_a_registry_that_is_read_only_passes_on_and_keeps_nothing(cache: Hub) ->
 
     assert cache.pull()[digest_of(LAYER)] == LAYER
     assert not cache.holds(digest_of(LAYER))
+
+
+def test_a_project_that_is_deleted_meanwhile_gets_nothing_of_what_was_on_its_way(cache: Hub) -> None:
+    cache.image()
+    cache.manifest("latest")
+    services = cache.client.services
+    source = caching.upstream(services, REPOSITORY)
+    assert source
+    cache.client.headers = basic()
+    assert cache.client.ask("DELETE", "/api/v2.0/projects/hub").status == 200
+
+    fetch = caching.fetch_blob(services, source, Wish(REPOSITORY, Digest.parse(digest_of(LAYER))))
+    with pytest.raises(RegistryError, match="was deleted meanwhile"):
+        fetch.wait(20)
+
+    fetch.leave()
+    assert not cache.client.objects.keys("repositories/hub/")
 
 
 def test_referrers_are_passed_on_where_the_project_wants_them(cache: Hub) -> None:
