@@ -12,6 +12,7 @@ Invariants:
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from tempfile import TemporaryFile
 from threading import Condition, Lock, Thread
 
@@ -40,7 +41,11 @@ class Fetch:
         self.size: int | None = None
 
     def begin(self, size: int) -> None:
-        """Say how large the blob is: readers may come."""
+        """Say how large the blob is: readers may come. Raise UNAVAILABLE where the disk has no room for it."""
+        disk = os.fstatvfs(self._spool.fileno())
+        if size > disk.f_bavail * disk.f_frsize:
+            words = f"a blob of {size} bytes does not fit on this server's disk, through which it would come"
+            raise RegistryError(ErrorCode.UNAVAILABLE, words, headers={"Retry-After": "60"})
         with self._changed:
             self.size = size
             self._changed.notify_all()
@@ -136,10 +141,15 @@ class Reader:
         self._fetch.leave()
 
 
-class Fetches:
-    """The fetches of a process."""
+def _in_a_thread(do: Callable[[], None]) -> None:
+    Thread(target=do, name="fetch", daemon=True).start()
 
-    def __init__(self) -> None:
+
+class Fetches:
+    """The fetches of a process; `start` has something done beside."""
+
+    def __init__(self, start: Callable[[Callable[[], None]], None] = _in_a_thread) -> None:
+        self._start = start
         self._lock = Lock()
         self._under_way: dict[Wish, Fetch] = {}
 
@@ -156,7 +166,13 @@ class Fetches:
             self._check_room(wish.repository, most)
             fetch = self._under_way[wish] = Fetch()
             fetch.join()
-        Thread(target=self._run, args=(wish, fetch, fill), name="fetch", daemon=True).start()
+        try:
+            self._start(partial(self._run, wish, fetch, fill))
+        except BaseException as error:
+            # Who came meanwhile would wait for ever.
+            self._end(wish, fetch, OSError(f"no fetch could be begun: {error}"))
+            fetch.leave()
+            raise
         return fetch
 
     def _check_room(self, repository: Repository, most: int) -> None:
@@ -176,7 +192,10 @@ class Fetches:
             log.warning("fetching %s for %s failed: %s", wish.digest, wish.repository, error)
             failure = error
         finally:
-            with self._lock:
-                del self._under_way[wish]
-            fetch.end(failure)
-            fetch.leave()
+            self._end(wish, fetch, failure)
+
+    def _end(self, wish: Wish, fetch: Fetch, failure: Exception | None) -> None:
+        with self._lock:
+            del self._under_way[wish]
+        fetch.end(failure)
+        fetch.leave()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 from typing import cast
 
 import pytest
@@ -193,3 +194,30 @@ def test_an_empty_blob_that_is_another_one_is_given_to_nobody() -> None:
     with pytest.raises(RegistryError, match="other bytes"):
         fetch.started()
     fetch.leave()
+
+
+def test_a_blob_for_which_the_disk_has_no_room_is_refused_before_anything_of_it_is_given() -> None:
+    def fill(fetch: Fetch) -> None:
+        fetch.begin(1 << 60)
+
+    fetch = Fetches().join(WISH, 0, fill)
+
+    with pytest.raises(RegistryError, match="does not fit on this server's disk"):
+        fetch.started()
+    fetch.leave()
+
+
+def test_a_fetch_that_could_not_be_begun_is_in_nobodys_way() -> None:
+    started: list[Thread] = []
+
+    def start(do: Callable[[], None]) -> None:
+        started.append(Thread(target=do))
+        if len(started) == 1:
+            raise RuntimeError("can't start new thread")
+        started[-1].start()
+
+    fetches, fill = Fetches(start), filling(There(), MemoryObjects(Clock()))
+
+    with pytest.raises(RuntimeError):
+        fetches.join(WISH, 0, fill)
+    assert read(fetches.join(WISH, 0, fill)) == CONTENT
