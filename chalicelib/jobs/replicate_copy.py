@@ -93,8 +93,9 @@ class Copier:
         if progress.item is not None:
             self._item(Item.of(progress.item))
         for item in self._left(only):
-            self._check_time()
+            # To find it may have taken all the time: the next step need not look for it.
             progress.item = item.document()
+            self._check_time()
             self._item(item)
 
     def _left(self, only: Iterable[Item] | None) -> Iterator[Item]:
@@ -131,6 +132,8 @@ class Copier:
         return f"{self.source_name}:{','.join(item.tags)}" if item.tags else f"{self.source_name}@{item.digest}"
 
     def _copy(self, item: Item) -> None:
+        if not self.source.is_wanted(item):
+            return
         digest = item.digest or self.source.digest_of(item.tags[0])
         there = {tag: self.target.named(tag) for tag in item.tags}
         tags = tuple(tag for tag in item.tags if self._is_to_be_set(tag, digest, there[tag]))
@@ -141,6 +144,7 @@ class Copier:
             self._foretell(item, digest, tags)
             return
         copied = self._walk(digest, _DEEPEST)
+        tags = tuple(tag for tag in tags if not self._is_overtaken(tag, digest))
         if copied or tags:
             self._name_it(digest, tags, self.source.manifest(digest))
         if copied or tags:
@@ -153,6 +157,10 @@ class Copier:
             self.target.refer(str(manifest.subject.digest), {digest: manifest})
         if tags:
             self.target.put(digest, manifest, tags, tell=True)
+
+    def _is_overtaken(self, tag: str, digest: str) -> bool:
+        """Tell whether a tag names something else by now that was copied already."""
+        return not self.source.is_named(tag, digest) and self.target.named(tag) == self.source.digest_of(tag)
 
     def _foretell(self, item: Item, digest: str, tags: tuple[str, ...]) -> None:
         if tags or not self.target.has(digest):

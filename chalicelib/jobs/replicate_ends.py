@@ -75,7 +75,13 @@ class Source(Protocol):
         """Whether to look for what belongs to the children of an index that was copied before: it costs requests."""
 
     def items(self, after: str) -> Iterator[Item]:
-        """Yield what is wanted of the repository and comes after a key, in one order."""
+        """Yield what may be wanted of the repository and comes after a key, in one order."""
+
+    def is_wanted(self, item: Item) -> bool:
+        """Tell whether an item is wanted, as far as that takes a request; raise GoneError."""
+
+    def is_named(self, tag: str, digest: str) -> bool:
+        """Tell whether a tag still names an artifact, where that is easily known."""
 
     def accessories(self, digest: str) -> Iterable[Item]:
         """Return what belongs to an artifact: signatures, attestations, SBOMs."""

@@ -85,6 +85,10 @@ class LocalSource:
             if chosen is not None:
                 yield Item(item.key, item.digest, kept if subject else chosen)
 
+    def is_wanted(self, item: Item) -> bool:  # noqa: ARG002 - as an end has it
+        """Tell that the policy wants an item: the others are no items."""
+        return True
+
     def is_named(self, tag: str, digest: str) -> bool:
         """Tell whether a tag names an artifact at this moment."""
         try:

@@ -20,7 +20,7 @@ from chalicelib.oci import manifests as oci
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.manifests import Descriptor, Manifest
 from chalicelib.policy import replication
-from chalicelib.policy.replication import Candidate, Filter, FilterKind, Policy, Resource
+from chalicelib.policy.replication import Candidate, FilterKind, Policy, Resource
 from chalicelib.store.index import kinds
 from chalicelib.store.remote import MissingError, OffsetError, Remote
 
@@ -50,22 +50,20 @@ class RemoteSource:
     def items(self, after: str) -> Iterator[Item]:
         """Yield the tags that the policy wants, in the order of their names."""
         for tag in self._tags:
-            if tag > after and not _BELONGING.fullmatch(tag) and self._is_wanted(tag):
+            if tag > after and not _BELONGING.fullmatch(tag) and replication.takes_tag(self.policy.filters, tag):
                 yield Item(tag, "", (tag,))
 
-    def _is_wanted(self, tag: str) -> bool:
-        if not replication.takes_tag(self.policy.filters, tag):
-            return False
-        # What it is takes a request, which is made where somebody asks for images alone.
+    def is_wanted(self, item: Item) -> bool:
+        """Tell whether the policy wants what a tag names: that takes a request, where it wants images alone."""
         asked = [each for each in self.policy.filters if each.kind is FilterKind.RESOURCE]
-        return not asked or self._is_of(asked, tag)
-
-    def _is_of(self, asked: Iterable[Filter], tag: str) -> bool:
         if all(each.values != (Resource.IMAGE,) for each in asked):
             return True
-        manifest = self.manifest(tag)
-        found = Candidate("", (tag,), type=kinds.artifact_type(manifest))
+        found = Candidate("", item.tags, type=kinds.artifact_type(self.manifest(item.tags[0])))
         return replication.chosen(asked, found) is not None
+
+    def is_named(self, tag: str, digest: str) -> bool:  # noqa: ARG002 - as an end has it
+        """Tell nothing that would take a request: the next execution brings what a tag names by now."""
+        return True
 
     def accessories(self, digest: str) -> Iterator[Item]:
         """Yield what refers to an artifact, and what cosign's tags attach to it."""

@@ -1,5 +1,6 @@
 """A registry of ours and another one beside it, with a policy between them, for tests of replication."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -84,14 +85,14 @@ class World:
     def _step(self, services: Services, run: TaskRun) -> Outcome:
         return replicate.step(services, run, partial(remote.connect, allowed=HERE))
 
-    def work(self, looks: int = 1000) -> None:
-        """Let every task be worked at until nothing is left; a worker's time is over when it has looked so often."""
+    def work(self, more_time: Callable[[], bool] = lambda: True, before: Callable[[], object] = lambda: None) -> None:
+        """Let workers that have `more_time` do every task until nothing is left; `before` is called before each."""
         for _ in range(60):
             active = [task for task in self.tasks() if task.active]
             if not active:
                 return
             for task in active:
-                more_time = partial(next, iter([True] * looks), False)
+                before()
                 engine.work(self.services, task.id, more_time, {**JOBS, Kind.REPLICATION: self._step})
             self.pass_by(LEASE_SECONDS + 1)
         raise AssertionError("the execution does not end")

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from chalicelib.oci.manifests import OCI_MANIFEST
 from chalicelib.policy.jobs import Kind
 from chalicelib.store import executions
 from tests.jobs.replicating import World, add_image, pushing
-from tests.store.remote.fake import FakeRegistry, faking
+from tests.store.remote.fake import FakeRegistry, Handler, answer, faking
 
 APP = "library/app"
 ARTIFACTS = "/projects/library/repositories/app/artifacts"
@@ -53,6 +54,25 @@ def test_a_tag_that_moved_on_is_not_moved_back(there: FakeRegistry) -> None:
     follow(world, latest_first=True)
 
     assert there.tags == {(APP, "v1"): newer}
+
+
+def test_a_copy_that_took_long_moves_no_tag_back(there: FakeRegistry) -> None:
+    world = World(there, pushing(**MIRROR))
+    push(world, "v1", "older")
+    newer = []
+
+    def overtaken(handler: Handler) -> None:
+        newer.append(push(world, "v1", "newer"))
+        there.manifests[APP, newer[0]] = (OCI_MANIFEST, b"{}")
+        there.tags[APP, "v1"] = newer[0]
+        answer(503)(handler)
+
+    there.instead("POST", f"/v2/{APP}/blobs/uploads", overtaken, times=1)
+    [copy] = executions.page(world.services.directory, Kind.REPLICATION, world.number).entries
+    world.execution = copy.id
+    world.work()
+
+    assert there.tags == {(APP, "v1"): newer[0]}
 
 
 def test_a_tag_that_was_made_again_is_not_deleted(there: FakeRegistry) -> None:
@@ -126,7 +146,7 @@ def test_what_a_filter_of_labels_or_types_never_copied_is_not_deleted(
 ) -> None:
     world = World(there, pushing(filters=[wanted], **MIRROR))
     digest = world.ours.chart(APP, "v1", {"app/Chart.yaml": b"name: app\nversion: 1.0.0\n"})
-    there.manifests[APP, digest] = ("application/vnd.oci.image.manifest.v1+json", b"{}")
+    there.manifests[APP, digest] = (OCI_MANIFEST, b"{}")
     there.tags[APP, "v1"] = digest
 
     delete(world, digest)

@@ -9,6 +9,7 @@ from chalicelib.oci.digests import Digest
 from chalicelib.policy.jobs import Status
 from chalicelib.store.directory import projects
 from chalicelib.store.directory.projects import NewProject
+from tests.api.artifacts import CHART_CONFIG
 from tests.jobs.replicating import World, add_image, add_index, pulling, subject
 from tests.store.faults import KilledError
 from tests.store.remote.fake import Answer, FakeRegistry, Handler, answer, faking
@@ -331,3 +332,22 @@ def test_a_blob_that_the_project_has_is_not_fetched(there: FakeRegistry) -> None
 
     assert world.tags(APP) == {"v1"}
     assert not [each for each in there.asked if each.path.endswith(str(Digest.of(shared)))]
+
+
+@pytest.mark.parametrize(("slow", "most"), [("/tags/list", 1), ("/manifests/", 4)])
+def test_a_registry_that_answers_slowly_is_copied_however_little_a_step_can_ask(
+    there: FakeRegistry, slow: str, most: int
+) -> None:
+    chart = {"mediaType": CHART_CONFIG, "digest": str(Digest.of(b"{}")), "size": 2}
+    for number in range(3):
+        add_image(there, APP, f"v{number}")
+        add_image(there, APP, f"chart{number}", config=chart)
+    world = World(there, pulling(filters=[{"type": "resource", "value": "image"}]))
+    world.start()
+
+    def more_time() -> bool:
+        return sum(slow in each.path for each in there.asked) < most
+
+    world.work(more_time=more_time, before=there.asked.clear)
+
+    assert world.tags(APP) == {"v0", "v1", "v2"}
