@@ -15,6 +15,7 @@ import pytest
 from chalicelib.changes import caching
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
+from chalicelib.oci.manifests import OCI_MANIFEST
 from chalicelib.store.directory import configuration, projects
 from chalicelib.store.sources import Wish
 from tests.api.asking import Client, basic
@@ -537,7 +538,8 @@ def test_a_table_that_goes_down_in_the_middle_of_a_fetch_is_not_in_the_clients_w
 def test_one_tag_of_which_the_other_registry_says_nonsense_silences_no_other(cache: Hub) -> None:
     for tag in ("one", "two"):
         cache.image(tag)
-    cache.there.instead("HEAD", f"/v2/{NAME}/manifests/one", answer(200, b"{}", Docker_Content_Digest="1"))
+    told = answer(200, b"{}", Content_Type=OCI_MANIFEST, Docker_Content_Digest="1")
+    cache.there.instead("HEAD", f"/v2/{NAME}/manifests/one", told)
 
     assert cache.manifest("one").status == 503
     assert cache.manifest("two").status == 200

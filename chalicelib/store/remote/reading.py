@@ -69,7 +69,8 @@ def head_manifest(talk: Conversation, repository: str, reference: str) -> Descri
         return None
     digest = answer.headers.get("docker-content-digest", reference if ":" in reference else "")
     size = _size(answer.headers.get("content-length", ""))
-    if not digest or not size:
+    # Clients that are told no type by a HEAD do not know what to pull.
+    if not (digest and size and _type(answer.headers)):
         return _described(get_manifest(talk, repository, reference))
     if ":" in reference and digest != reference:
         raise UntrueError(f"{talk.place} says that {reference} is {digest[:100]}")

@@ -75,3 +75,13 @@ def test_sizes_that_are_none_are_not_taken(registry: FakeRegistry, remote: Remot
 
     assert remote.head_manifest("a/b", "v1") == Described(digest, OCI_MANIFEST, len(MANIFEST))
     assert remote.blob_size("a/b", layer) == len(LAYER)
+
+
+@pytest.mark.parametrize("told", [{}, {"Content_Type": "application/json"}])
+def test_what_a_head_does_not_tell_the_manifest_itself_does(
+    registry: FakeRegistry, remote: Remote, told: dict[str, str]
+) -> None:
+    digest = registry.add_manifest("a/b", MANIFEST, OCI_MANIFEST, "v1")
+    registry.instead("HEAD", "/v2/a/b/", answer(200, MANIFEST, Docker_Content_Digest=digest, **told))
+
+    assert remote.head_manifest("a/b", "v1") == Described(digest, OCI_MANIFEST, len(MANIFEST))
