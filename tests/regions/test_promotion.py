@@ -414,6 +414,16 @@ def test_a_copy_with_a_table_of_its_own_keeps_that_and_leaves_the_content() -> N
     assert executions.page(services.directory, Kind.HISTORY, NO_VENDOR).entries == ()
 
 
+@pytest.mark.parametrize("path", ["/quotas/reconciliations", "/replication/executions"])
+def test_a_copy_with_a_table_of_its_own_begins_no_job_that_it_would_not_do(path: str) -> None:
+    world = World(own_table=True)
+
+    answer = world.second.client.ask("POST", f"/api/v2.0{path}", orjson.dumps({"policy_id": 1}), _JSON)
+
+    assert (answer.status, code(answer)) == (403, "FORBIDDEN")
+    assert executions.page(world.second.services.directory, Kind.QUOTA, NO_VENDOR).entries == ()
+
+
 def _noting(done: list[Kind], kind: Kind) -> Any:
     def step(_: object, __: object) -> Any:
         done.append(kind)

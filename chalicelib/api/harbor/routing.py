@@ -39,7 +39,15 @@ _SAFE = ("GET", "HEAD")
 LOGIN_PATH = "/c/login"
 _IN_ANY_REGION = (LOGIN_PATH, "/c/userExists", *(row.path for row in regions.ENDPOINTS))
 _WHILE_READ_ONLY = ("/configurations", *_IN_ANY_REGION)
-_OF_CONTENT = ("{repository_name}", "/system/gc", "/system/verify", "/retentions", "/jobservice")
+_OF_CONTENT = (
+    "{repository_name}",
+    "/system/gc",
+    "/system/verify",
+    "/quotas/reconciliations",
+    "/replication/executions",
+    "/retentions",
+    "/jobservice",
+)
 _NO_PERMISSIONS: frozenset[Permission] = frozenset()
 
 
