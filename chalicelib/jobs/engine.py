@@ -73,7 +73,7 @@ def _is_done_here(services: Services, kind: Kind | None = None) -> bool:
 def _step(services: Services, task: Task, more_time: MoreTime, jobs: Mapping[Kind, Job]) -> Task:
     """Do one step and store what came of it; raise LostError or OSError."""
     directory = services.directory
-    run = _run(directory, task, more_time)
+    run = _run(services, task, more_time)
     try:
         outcome = _outcome(services, run, jobs.get(task.kind))
     except LostError:
@@ -97,8 +97,21 @@ def _outcome(services: Services, run: TaskRun, job: Job | None) -> Outcome:
     return job(services, run)
 
 
-def _run(directory: Directory, task: Task, more_time: MoreTime) -> TaskRun:
-    started = time.monotonic()
+def _goes_on_here(services: Services, kind: Kind) -> bool:
+    """Tell whether a step that is under way may go on: where the table does not say, its end will tell why."""
+    try:
+        return _is_done_here(services, kind)
+    except OSError:
+        return False
+
+
+def _run(services: Services, task: Task, more_time: MoreTime) -> TaskRun:
+    directory, started = services.directory, time.monotonic()
+
+    def is_left() -> bool:
+        # A promotion elsewhere waits for less time than a step may take.
+        return time.monotonic() - started < STEP_SECONDS and more_time() and _goes_on_here(services, task.kind)
+
     return TaskRun(
         task.id,
         task.execution_id,
@@ -107,7 +120,7 @@ def _run(directory: Directory, task: Task, more_time: MoreTime) -> TaskRun:
         task.parameters,
         task.cursor or {},
         directory,
-        lambda: time.monotonic() - started < STEP_SECONDS and more_time(),
+        is_left,
         _Stopping(partial(leases.current, directory, task)),
         task.fence,
         lambda cursor: _keep(directory, task, cursor),

@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib.api.http import Response
 from chalicelib.jobs import engine, forward_audit, pulled, reindex, tend
-from chalicelib.jobs.steps import Again, Done
+from chalicelib.jobs.steps import Again, Done, TaskRun
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Repository
@@ -412,6 +412,25 @@ def test_a_copy_with_a_table_of_its_own_keeps_that_and_leaves_the_content() -> N
     assert set(refused) == {403}
     assert done == [Kind.PURGE_AUDIT_LOG]
     assert executions.page(services.directory, Kind.HISTORY, NO_VENDOR).entries == ()
+
+
+def test_a_step_that_is_under_way_has_no_more_time_once_another_region_is_promoted() -> None:
+    world = World()
+    services, looks = world.first.services, list[bool]()
+    begun = executions.begin(services.directory, New(Kind.VERIFY, NO_VENDOR, Trigger.MANUAL, {}, "admin"))
+    (task,) = executions.tasks(services.directory, begun)
+
+    def step(_: object, run: TaskRun) -> Again:
+        looks.append(run.more_time())
+        world.second.way.is_open = False
+        promote(world.second)
+        world.clock.advance(BELIEVED)
+        looks.append(run.more_time())
+        return Again({})
+
+    engine.work(services, task.id, jobs={Kind.VERIFY: step})
+
+    assert looks == [True, False]
 
 
 @pytest.mark.parametrize("path", ["/quotas/reconciliations", "/replication/executions"])
