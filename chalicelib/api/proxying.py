@@ -4,8 +4,9 @@ Imported where a grant says that a repository is in such a project: no other pul
 
 Invariants:
 * A digest that is here is served from here, whatever became of the other registry.
-* A tag is what the other registry says. Where that says nothing - it is down, or limits us - the last that is known
-  is served, with a `Warning` that says so; where it says that there is no such tag, there is none.
+* A tag is what the other registry says. Where that says nothing, or does not give what it says - it is down, limits
+  us, or sends something else - the last that is known is served, with a `Warning` that says so; where it says that
+  there is no such tag, there is none.
 * What is served of a manifest was checked against its digest.
 """
 
@@ -36,9 +37,13 @@ log = logging.getLogger(__name__)
 
 # So long a job waits for the clients to fetch what they want, before it fetches what they did not.
 PATIENCE = 5
-_STALE = '110 roadstead "the registry of which this is a cache does not answer: this is what it had last"'
+_STALE = (
+    '110 roadstead "the registry of which this is a cache does not give what it has now: this is what it had last"'
+)
 _REFERRERS = timedelta(seconds=10)
 _MOST_REMEMBERED = 64 << 10
+# Why the other registry may not give what it says that a tag names.
+_NOT_GIVEN = frozenset({ErrorCode.MANIFEST_UNKNOWN, ErrorCode.TOOMANYREQUESTS, ErrorCode.UNAVAILABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +107,22 @@ def _found(call: Call, *, whole: bool) -> _Found:
         return _Found(_of_digest(call, source, reference, whole=whole))
     said = caching.said(call.services, source, call.repository, reference)
     if isinstance(said, Described):
-        return _Found(_of_tag(call, source, reference, said, whole=whole))
+        return _as_said(call, source, reference, said, whole=whole)
     if said is None:
         return _Found(_not_there(call, source, reference))
     if isinstance(said, DeniedError):
         raise caching.refusal(source, said, ErrorCode.MANIFEST_UNKNOWN)
-    return _stale(call, source, reference, said)
+    return _stale(call, source, reference, caching.refusal(source, said, ErrorCode.MANIFEST_UNKNOWN))
+
+
+def _as_said(call: Call, source: Upstream, tag: Tag, said: Described, *, whole: bool) -> _Found:
+    """Return what a tag names, the last that is known where the other registry says what and does not give it."""
+    try:
+        return _Found(_of_tag(call, source, tag, said, whole=whole))
+    except RegistryError as refused:
+        if refused.code not in _NOT_GIVEN:
+            raise
+        return _stale(call, source, tag, refused)
 
 
 def _without(call: Call, reference: Tag | Digest) -> _Found:
@@ -134,12 +149,13 @@ def _not_there(call: Call, source: Upstream, tag: Tag) -> StoredManifest:
     raise caching.refusal(source, MissingError("it says so"), ErrorCode.MANIFEST_UNKNOWN)
 
 
-def _stale(call: Call, source: Upstream, tag: Tag, error: RemoteError) -> _Found:
+def _stale(call: Call, source: Upstream, tag: Tag, refused: RegistryError) -> _Found:
+    """Return the last that is known of a tag; where that is nothing, raise why it is refused."""
     try:
         found = _last_known(call, tag)
-    except RegistryError as nothing:
-        raise caching.refusal(source, error, ErrorCode.MANIFEST_UNKNOWN) from nothing
-    log.warning("%s:%s is served as it was last: the registry %s says nothing", call.repository, tag, source.name)
+    except RegistryError:
+        raise refused from None
+    log.warning("%s:%s is served as it was last: the registry %s does not give it", call.repository, tag, source.name)
     return _Found(found, {"Warning": _STALE})
 
 

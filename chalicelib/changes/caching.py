@@ -40,6 +40,7 @@ from chalicelib.store.remote import (
     Remote,
     RemoteError,
     Site,
+    UntrueError,
 )
 from chalicelib.store.sealed import SealError
 from chalicelib.store.sources import Source, Terms, Upload, Wish, store, store_some
@@ -120,7 +121,8 @@ def refusal(source: Upstream, error: RemoteError, missing: ErrorCode) -> Registr
     if isinstance(error, LimitedError):
         words = f"the registry {source.name} takes no more requests for now: try again later, or give it a credential"
         return RegistryError(ErrorCode.TOOMANYREQUESTS, words, headers={"Retry-After": seconds})
-    words = f"the registry {source.name}, of which this is a cache, does not answer, and nothing of this is kept here"
+    does = "sent something else than it was asked for" if isinstance(error, UntrueError) else "does not answer"
+    words = f"the registry {source.name}, of which this is a cache, {does}, and nothing of this is kept here"
     return RegistryError(ErrorCode.UNAVAILABLE, words, headers={"Retry-After": seconds})
 
 

@@ -18,9 +18,10 @@ _MOST_RESTING, _MOST_SITES = 8, 32
 
 
 class Conversations:
-    """The conversations of a process."""
+    """The conversations of a process; an answer's beginning, and a piece of it, may take so many `seconds`."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = _SECONDS) -> None:
+        self._seconds = seconds
         self._lock = Lock()
         self._most = _MOST_RESTING
         self._resting: OrderedDict[Site, list[Remote]] = OrderedDict()
@@ -28,7 +29,7 @@ class Conversations:
     @contextmanager
     def having(self, site: Site, allowed: Sequence[str]) -> Iterator[Remote]:
         """Have a conversation with a registry; raise RemoteError."""
-        remote = self._take(site) or connect(site, allowed, seconds=_SECONDS)
+        remote = self._take(site) or connect(site, allowed, seconds=self._seconds)
         try:
             yield remote
         except MissingError:

@@ -88,11 +88,21 @@ def reachable(place: Origin, allowed: Iterable[str], look_up: Resolve) -> tuple[
 
 
 def dial(found: tuple[str, ...], port: int, seconds: float) -> socket.socket:
-    """Connect to the first of the addresses that answers; raise OSError. `seconds` stay the socket's timeout."""
+    """Connect to the first of the addresses that answers; raise OSError.
+
+    `seconds` are for all of them, so that who has many is not waited for longer; they stay the socket's timeout.
+    """
+    share = seconds / len(found)
     for address in found[:-1]:
         with suppress(OSError):
-            return socket.create_connection((address, port), timeout=seconds)
-    return socket.create_connection((found[-1], port), timeout=seconds)
+            return _connected(address, port, share, seconds)
+    return _connected(found[-1], port, share, seconds)
+
+
+def _connected(address: str, port: int, within: float, seconds: float) -> socket.socket:
+    connection = socket.create_connection((address, port), timeout=within)
+    connection.settimeout(seconds)
+    return connection
 
 
 def trust(*, skip_cert_verify: bool = False, ca_certificate: str = "") -> ssl.SSLContext:
@@ -111,7 +121,8 @@ def trust(*, skip_cert_verify: bool = False, ca_certificate: str = "") -> ssl.SS
 def ending(twin: socket.socket, seconds: float) -> Iterator[None]:
     """Shut a connection down when the time is over: a timeout of a socket begins anew at each byte.
 
-    `twin` is a duplicate of the connection's socket. Raise TimeoutError then, whatever came until then looked like.
+    `twin` is a duplicate of the connection's socket. Raise TimeoutError then, whatever came until then looked like,
+    and whatever it looked like to be shut down.
     """
     over = Event()
 
@@ -125,6 +136,10 @@ def ending(twin: socket.socket, seconds: float) -> Iterator[None]:
     timer.start()
     try:
         yield
+    except Exception as error:
+        if over.is_set():
+            raise TimeoutError("the time was over") from error
+        raise
     finally:
         timer.cancel()
     if over.is_set():

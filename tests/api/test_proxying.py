@@ -205,6 +205,32 @@ def test_the_last_that_is_known_is_served_with_a_warning(cache: Hub, status: int
     assert got.headers["Warning"].startswith("110 ")
 
 
+@pytest.mark.parametrize("status", [404, 429, 500, 503])
+def test_a_tag_that_moved_to_what_is_not_given_is_the_last_that_is_known(cache: Hub, status: int) -> None:
+    digest = cache.image()
+    cache.pull()
+    cache.settle()
+    cache.image(layers=(b"another",))
+    cache.there.instead("GET", "/v2/", answer(status))
+    cache.client.clock.advance(timedelta(seconds=11))
+
+    got = cache.manifest("latest")
+
+    assert got.headers["Docker-Content-Digest"] == digest
+    assert got.headers["Warning"].startswith("110 ")
+
+
+def test_a_tag_that_moved_to_what_we_may_not_have_is_refused(cache: Hub) -> None:
+    cache.image()
+    cache.pull()
+    cache.settle()
+    cache.image(layers=(b"another",))
+    cache.there.instead("GET", "/v2/", answer(403))
+    cache.client.clock.advance(timedelta(seconds=11))
+
+    assert cache.manifest("latest").status == 403
+
+
 def test_a_registry_that_does_not_answer_is_not_asked_for_other_tags_meanwhile(cache: Hub) -> None:
     for tag in ("one", "two"):
         cache.image(tag)
@@ -541,7 +567,10 @@ def test_one_tag_of_which_the_other_registry_says_nonsense_silences_no_other(cac
     told = answer(200, b"{}", Content_Type=OCI_MANIFEST, Docker_Content_Digest="1")
     cache.there.instead("HEAD", f"/v2/{NAME}/manifests/one", told)
 
-    assert cache.manifest("one").status == 503
+    refused = cache.manifest("one")
+
+    assert refused.status == 503
+    assert b"sent something else than it was asked for" in refused.body
     assert cache.manifest("two").status == 200
 
 

@@ -47,6 +47,8 @@ class World:
     ours: Registry = field(default_factory=Registry)
     number: int = field(init=False)
     execution: int = 0
+    # How long the other registry may take to answer.
+    seconds: float = 10.0
 
     def __post_init__(self) -> None:
         new = NewRegistry("there", "docker-registry", self.there.url)
@@ -83,7 +85,7 @@ class World:
         return executions.log(self.services.directory, self.of(repository).id) or ""
 
     def _step(self, services: Services, run: TaskRun) -> Outcome:
-        return replicate.step(services, run, partial(remote.connect, allowed=HERE))
+        return replicate.step(services, run, partial(remote.connect, allowed=HERE, seconds=self.seconds))
 
     def work(self, more_time: Callable[[], bool] = lambda: True, before: Callable[[], object] = lambda: None) -> None:
         """Let workers that have `more_time` do every task until nothing is left; `before` is called before each."""

@@ -167,7 +167,7 @@ def _after(times: int, status: int) -> Answer:
         if next(left, None) is None:
             handler.give(status)
         else:
-            handler._route()  # noqa: SLF001 - as it would be without this
+            handler.route()
 
     return answering
 

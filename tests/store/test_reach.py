@@ -68,6 +68,7 @@ def listening() -> Iterator[int]:
 def test_where_one_address_does_not_answer_the_next_is_tried(listening: int) -> None:
     with reach.dial(("127.0.0.2", "127.0.0.1"), listening, 5) as connected:
         assert connected.getpeername() == ("127.0.0.1", listening)
+        assert connected.gettimeout() == 5
     with pytest.raises(OSError, match="refused"):
         reach.dial(("127.0.0.1", "127.0.0.2"), 1, 5)
 
@@ -80,6 +81,16 @@ def test_what_takes_too_long_is_ended_whatever_it_reads(listening: int) -> None:
         reach.ending(twin, 0.05),
     ):
         assert raw.recv(1) == b""
+
+
+def test_what_takes_too_long_is_that_whatever_its_end_looks_like(listening: int) -> None:
+    def read(connection: socket.socket) -> None:
+        with connection.dup() as twin, reach.ending(twin, 0.05):
+            connection.recv(1)
+            raise ConnectionResetError
+
+    with reach.dial(("127.0.0.1",), listening, 30) as raw, pytest.raises(TimeoutError):
+        read(raw)
 
 
 @pytest.mark.parametrize(

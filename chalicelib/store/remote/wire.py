@@ -78,7 +78,8 @@ class Opened:
 
     def read(self, most: int) -> bytes:
         """Return the next bytes of the body, as many as wanted until it ends; raise DownError where it ends early."""
-        with _as_down(self._place), reach.ending(self._line.twin, self._wire.seconds + most / _SLOWEST):
+        coming = most if self._left is None else min(most, self._left)
+        with _as_down(self._place), reach.ending(self._line.twin, self._wire.seconds + coming / _SLOWEST):
             piece = self._response.read(most)
         if self._left is not None:
             self._left -= len(piece)

@@ -129,7 +129,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content)
+            self.wfile.write(self.spoil(content))
 
     def refuse(self, status: int, code: str) -> None:
         document = {"errors": [{"code": code, "message": f"no: {code.lower()}"}]}
@@ -139,13 +139,15 @@ class Handler(BaseHTTPRequestHandler):
         content = self._content()
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.asking = Asked(self.command, self.path, headers, content)
+        # What becomes of content on its way: an answer may set another, and `route`.
+        self.spoil: Callable[[bytes], bytes] = bytes
         self.registry.asked.append(self.asking)
         for each in self.registry.replaced:
             if each.times and each.method == self.command and self.path.startswith(each.prefix):
                 each.times -= 1
                 each.answer(self)
                 return
-        self._route()
+        self.route()
 
     do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = do_DELETE = handle_one  # noqa: N815 - so they are named there
 
@@ -165,7 +167,8 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return found
 
-    def _route(self) -> None:
+    def route(self) -> None:
+        """Answer as a registry does."""
         path = self.asking.path
         if path == "/token":
             self._token()

@@ -115,7 +115,8 @@ def test_who_is_slow_is_given_up(registry: FakeRegistry, slow: Answer) -> None:
         wire.send(Request("GET", f"{registry.url}/v2/"))
 
 
-def test_a_body_that_drips_is_given_up(registry: FakeRegistry) -> None:
+@pytest.mark.parametrize("most", [1000, 1 << 20])
+def test_a_body_that_drips_is_given_up_however_large_it_might_have_been(registry: FakeRegistry, most: int) -> None:
     def dripping(handler: Handler) -> None:
         handler.send_response(200)
         handler.send_header("Content-Length", "1000")
@@ -131,8 +132,11 @@ def test_a_body_that_drips_is_given_up(registry: FakeRegistry) -> None:
     registry.instead("GET", "/v2/", dripping)
     wire = Wire(HERE, reach.resolve, seconds=0.3)
 
-    with wire.send(Request("GET", f"{registry.url}/v2/")) as opened, pytest.raises(DownError):
-        opened.read(1000)
+    with (
+        wire.send(Request("GET", f"{registry.url}/v2/")) as opened,
+        pytest.raises(DownError, match="the time was over"),
+    ):
+        opened.read(most)
 
 
 def test_a_connection_is_kept_and_one_that_was_closed_is_replaced(registry: FakeRegistry, remote: Remote) -> None:
