@@ -25,7 +25,7 @@ from typing import Any
 
 from chalicelib.jobs import quota_reconcile, reindex
 from chalicelib.jobs.steps import Again, Done, Outcome, TaskRun
-from chalicelib.oci.errors import RegistryError
+from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository
 from chalicelib.policy import damage
 from chalicelib.policy.damage import Damage
@@ -232,12 +232,19 @@ def _records(run: _Run, looked_at: contents.Contents) -> None:
 def _read_in(services: Services, cursor: reindex.Cursor) -> bool:
     try:
         reindex.read_in(services.index, cursor)
-    except (OSError, RegistryError):
-        raise
-    except Exception:
+    except Exception as error:
+        if not _is_of_damage(error):
+            raise
         log_.exception("repository %s could not be read in", cursor.repository)
         return False
     return True
+
+
+def _is_of_damage(error: Exception) -> bool:
+    """Tell whether an error comes of what is stored: all else passes, and the step is done again."""
+    if isinstance(error, RegistryError):
+        return error.code is ErrorCode.UNKNOWN
+    return not isinstance(error, OSError)
 
 
 # Bytes
@@ -271,9 +278,9 @@ def _counted_anew(run: _Run, cursor: quota_reconcile.Cursor) -> quota_reconcile.
     """Count a part anew and tell of what was wrong; return what follows. Of what cannot be read nobody can tell."""
     try:
         following = quota_reconcile.advance(run.services, cursor)
-    except (OSError, RegistryError):
-        raise
-    except Exception:
+    except Exception as error:
+        if not _is_of_damage(error):
+            raise
         log_.exception("what the project %s uses could not be counted", cursor.project)
         run.task.log(f"{cursor.project}: what it uses cannot be counted while the damages above are left")
         return quota_reconcile.next_project(run.services, cursor.project, cursor.repaired)

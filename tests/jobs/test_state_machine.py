@@ -90,7 +90,7 @@ class Jobs(RuleBasedStateMachine):
 
     # The job: it does one place at a time, each once or more often with the same result.
 
-    def step(self, worker: int, run: TaskRun) -> Outcome:
+    def step(self, worker: int, run: TaskRun, *, more_time: bool) -> Outcome:
         place = run.cursor.get("place", 0)
         self.holders.setdefault((run.task_id, run.fence), set()).add(worker)
         other, until = self.held.get(run.task_id, (worker, self.clock.moment))
@@ -105,6 +105,9 @@ class Jobs(RuleBasedStateMachine):
         self.done.add((run.task_id, place))
         if place + 1 == PLACES:
             return Done({"places": PLACES})
+        if not more_time:
+            # What is saved now lets the task go, and another one may have it before this worker ends.
+            del self.held[run.task_id]
         return Again({"place": place + 1}, after=600 * (place % 2))
 
     def work(self, services: Services, task_id: int, *, more_time: bool = True) -> None:
@@ -112,7 +115,8 @@ class Jobs(RuleBasedStateMachine):
         worker = self.workers
         # What a process does when its table fails is to end.
         with suppress(OSError):
-            engine.work(services, task_id, lambda: more_time, {KIND: lambda _, run: self.step(worker, run)})
+            job = {KIND: lambda _, run: self.step(worker, run, more_time=more_time)}
+            engine.work(services, task_id, lambda: more_time, job)
         # A killed worker still holds what it had; others have let it go.
         self.held = {number: holder for number, holder in self.held.items() if holder[0] != worker}
 

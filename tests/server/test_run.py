@@ -138,7 +138,8 @@ def test_signal_while_storage_starts_leaves_nothing_running(tmp_path: Path, afte
         assert _await(lambda: "Starting storage" in server.out(), 30)
         time.sleep(after)
         server.process.send_signal(signal.SIGINT)
-        server.process.wait(_END_SECONDS)
+        # It ends when it is through with what it imports, which is a machine's business.
+        server.process.wait(60)
 
         assert "Traceback" not in server.err()
         assert _await(lambda: not _processes(tmp_path)), _processes(tmp_path)
