@@ -25,7 +25,7 @@ from chalicelib.store.index import kinds
 from chalicelib.store.remote import MissingError, OffsetError, Remote
 
 _CHUNK = 16 << 20
-_MOST_MOUNTS, _MOST_ANEW = 2, 3
+_MOST_MOUNTS, _MOST_ANEW, _MOST_BESIDE = 2, 3, 3
 # Tags that say what they belong to: the referrers' fallback, and cosign's older ones.
 _BELONGING = re.compile(r"sha256-[0-9a-f]{64}(?:\.(?:sig|att|sbom))?", re.ASCII)
 _SUFFIXES = ("sig", "att", "sbom")
@@ -169,9 +169,18 @@ class RemoteTarget:
         try:
             return {**upload, "location": self.remote.send(location, chunk, offset), "offset": offset + len(chunk)}
         except OffsetError:
-            return {**upload, "offset": self.remote.uploaded(location)}
+            return self._beside(upload)
         except MissingError:
             return self._anew(upload)
+
+    def _beside(self, upload: JSON) -> JSON:
+        """Go on where the registry says, unless it says that of chunk after chunk."""
+        offset = self.remote.uploaded(upload["location"])
+        # Part of the chunk may have been taken.
+        times = 0 if offset > self.received(upload) else upload.get("beside", 0) + 1
+        if times > _MOST_BESIDE:
+            raise CopyError("the destination takes no chunk at the place in the upload that it names")
+        return {**upload, "offset": offset, "beside": times}
 
     def _anew(self, upload: JSON) -> JSON:
         """Begin an upload again that the registry forgot, unless it forgets each."""

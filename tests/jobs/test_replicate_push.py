@@ -148,14 +148,15 @@ def test_an_upload_goes_on_where_it_was_unless_the_other_side_forgot_it(
     assert (f"goes on at byte {16 << 20} of {len(content)}" in world.log(APP)) == (status == 503)
 
 
-def test_a_registry_that_forgets_every_upload_is_given_up(there: FakeRegistry) -> None:
+@pytest.mark.parametrize(("status", "why"), [(404, "forgets every upload"), (416, "takes no chunk")])
+def test_a_registry_whose_uploads_get_nowhere_is_given_up(there: FakeRegistry, status: int, why: str) -> None:
     world = World(there, pushing())
     world.ours.image(APP, "v1", "one")
-    there.instead("PATCH", f"/v2/{APP}/blobs/uploads/", answer(404))
+    there.instead("PATCH", f"/v2/{APP}/blobs/uploads/", answer(status))
 
     world.run()
 
-    assert "forgets every upload" in world.log(APP)
+    assert why in world.log(APP)
     assert world.of(APP).status is Status.ERROR
 
 
