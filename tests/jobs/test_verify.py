@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from chalicelib.oci.digests import Digest
@@ -287,6 +287,7 @@ def _wreck(registry: Registry, chance: random.Random) -> None:
 
 
 @given(st.integers(0, 1 << 32), st.integers(1, 6))
+@example(53, 6)  # a link that is no record, and what its upload counts
 @settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.generate])
 def test_whatever_is_damaged_is_survived_and_no_repair_takes_what_could_be_pulled(seed: int, number: int) -> None:
     registry, chance = Registry(), random.Random(seed)
