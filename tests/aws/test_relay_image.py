@@ -146,16 +146,30 @@ def task(engine: Engine) -> dict[str, str]:
     """Return the environment that the template gives a task, its references resolved to an emulated AWS."""
     relay = yaml.safe_load((FRAGMENTS / "relay.yaml").read_text())["Resources"]["RelayTask"]["Properties"]
     own = {each["Name"]: each["Value"] for each in relay["ContainerDefinitions"][0]["Environment"]}
-    resolved = {
-        "AWS_REGION": engine.region,
-        "ROADSTEAD_BUCKET": BUCKET,
-        "ROADSTEAD_TABLE": TABLE,
-        "ROADSTEAD_PUBLIC_URL": "",
-        "ROADSTEAD_HISTORY_DAYS": "30",
+    known = {
+        **_defaults(),
+        "AWS::Region": engine.region,
+        "Bucket": BUCKET,
+        "Table": TABLE,
+        "SecretsPath": "/roadstead",
     }
-    texts = {name: value["Fn::Sub"].replace("${SecretsPath}", "/roadstead") if isinstance(value, dict) else value
-             for name, value in own.items() if name not in resolved}  # fmt: skip
-    return {**texts, **resolved, **engine.environment(), "AWS_ENDPOINT_URL": engine.endpoint}
+    resolved = {name: _resolved(value, known) for name, value in own.items() if name != "ROADSTEAD_PUBLIC_URL"}
+    return {**resolved, **engine.environment(), "AWS_ENDPOINT_URL": engine.endpoint}
+
+
+def _defaults() -> dict[str, str]:
+    """Return what the parameters of all templates are where nobody says otherwise."""
+    templates = (yaml.safe_load(path.read_text()) for path in FRAGMENTS.glob("*.yaml"))
+    parameters = {name: each for template in templates for name, each in template.get("Parameters", {}).items()}
+    return {name: str(each["Default"]) for name, each in parameters.items() if "Default" in each}
+
+
+def _resolved(value: str | dict[str, str], known: Mapping[str, str]) -> str:
+    if isinstance(value, str):
+        return value
+    if "Ref" in value:
+        return known[value["Ref"]]
+    return re.sub(r"\$\{(.+?)\}", lambda found: known[found[1]], value["Fn::Sub"])
 
 
 @contextmanager
