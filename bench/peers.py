@@ -151,11 +151,12 @@ def _started(
     with tempfile.TemporaryDirectory(prefix=f"{name}-output-") as folder:
         directory = Path(folder)
         with running(command, environment=environment, directory=directory) as process:
-            wait_ready(lambda: _answers(port), process, directory)
+            wait_ready(lambda: answers(port), process, directory)
             yield Peer(name, HOST, port, process.pid, bucket, credentials)
 
 
-def _answers(port: int) -> None:
+def answers(port: int) -> None:
+    """Raise OSError where no registry answers at a port of this machine yet."""
     try:
         urllib.request.urlopen(f"http://{HOST}:{port}/v2/", timeout=5).close()
     except urllib.error.HTTPError as error:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from bench.peers import answers
 from tests.engines.process import HOST, free_ports, running, wait_ready
 
 CACHE = Path(os.environ.get("ROADSTEAD_CACHE", Path.home() / ".cache" / "roadstead"))
@@ -55,17 +54,8 @@ def _started(command: list[str], folder: Path, port: int) -> Iterator[str]:
     # docker-registry panics where AWS_CA_BUNDLE is set, and nothing of the user's belongs here.
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
     with running(command, environment=environment, directory=folder) as process:
-        wait_ready(lambda: _answers(port), process, folder)
+        wait_ready(lambda: answers(port), process, folder)
         yield f"http://{HOST}:{port}"
-
-
-def _answers(port: int) -> None:
-    try:
-        urllib.request.urlopen(f"http://{HOST}:{port}/v2/", timeout=5).close()
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code != 401:
-                raise
 
 
 PEERS: Mapping[str, Callable[[Path], AbstractContextManager[str]]] = {

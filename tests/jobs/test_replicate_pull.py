@@ -11,7 +11,8 @@ from chalicelib.store.directory import projects
 from chalicelib.store.directory.projects import NewProject
 from tests.api.artifacts import CHART_CONFIG
 from tests.jobs.replicating import World, add_image, add_index, pulling, subject
-from tests.store.faults import KilledError
+from tests.store import faults
+from tests.store.faults import Fault
 from tests.store.remote.fake import Answer, FakeRegistry, Handler, answer, faking
 
 APP = "library/app"
@@ -262,26 +263,15 @@ def test_a_worker_that_is_killed_at_any_request_to_the_bucket_leaves_the_rest_to
 
 def _killed_at(world: World, number: int) -> bool:
     """Work until the request of this number, and vanish, seeing to it that no tag leads to what is not there."""
-    objects, seen = world.ours.client.objects, 0
-
-    def before(operation: str, key: str) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == number:
-            raise KilledError(operation, key)
-
-    objects.before = before
-    try:
+    objects, fault = world.ours.client.objects, Fault(faults.Kind.KILLED_BEFORE, number)
+    with fault.on(objects):
         world.work()
-    except KilledError:
-        return True
-    finally:
-        objects.before = lambda _operation, _key: None
-        if world.tags(APP):
-            assert len(objects.keys(f"repositories/{APP}/_manifests/")) == 3
-        world.restarted()
-        world.pass_by(LEASE_SECONDS + 1)
-    return False
+    objects.before = lambda _operation, _key: None
+    if world.tags(APP):
+        assert len(objects.keys(f"repositories/{APP}/_manifests/")) == 3
+    world.restarted()
+    world.pass_by(LEASE_SECONDS + 1)
+    return fault.struck
 
 
 def test_a_registry_that_is_read_only_takes_nothing_and_says_so(there: FakeRegistry) -> None:

@@ -18,7 +18,8 @@ from chalicelib.store.executions import New, Task
 from chalicelib.store.index import repositories
 from tests.api.artifacts import Registry
 from tests.api.test_retentions import policy, rule
-from tests.store.faults import KilledError
+from tests.store import faults
+from tests.store.faults import Fault
 
 APP = "library/app"
 Json = dict[str, Any]
@@ -109,25 +110,14 @@ def test_a_worker_that_is_killed_at_any_request_to_the_bucket_leaves_the_rest_to
 
 def _killed_at(world: World, number: int) -> bool:
     """Work until the request of this number, and vanish; tell whether there was such a request."""
-    objects, seen = world.registry.client.objects, 0
-
-    def before(operation: str, key: str) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == number:
-            raise KilledError(operation, key)
-
-    objects.before = before
-    try:
+    objects, fault = world.registry.client.objects, Fault(faults.Kind.KILLED_BEFORE, number)
+    with fault.on(objects):
         for _ in range(3):
             for task in world.tasks():
                 engine.work(world.services, task.id)
-    except KilledError:
-        return True
-    finally:
-        objects.before = lambda operation, key: None  # noqa: ARG005 - a hook has these parameters
-        world.pass_by(seconds=LEASE_SECONDS + 1)
-    return False
+    objects.before = lambda _operation, _key: None
+    world.pass_by(seconds=LEASE_SECONDS + 1)
+    return fault.struck
 
 
 def test_a_tag_that_was_pushed_since_the_decision_keeps_its_artifact() -> None:
