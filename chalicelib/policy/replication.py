@@ -14,12 +14,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import MAX_NAME, Repository
 from chalicelib.policy import cron as crons
-from chalicelib.policy import selectors
+from chalicelib.policy import selectors, sent
 
 MOST_FILTERS, MOST_LABELS = 20, 50
 FLATTEN = -1
@@ -30,8 +30,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 IMAGE = "IMAGE"
 # One group of alternatives at most, and nothing else that is special.
 _ALTERNATIVES = re.compile(r"(?P<before>[a-z0-9._/-]+)(?:\{(?P<options>[a-z0-9._/,-]+)\}(?P<after>[a-z0-9._/-]*))?")
-
-Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class Trigger(StrEnum):
@@ -213,7 +211,7 @@ def text(repository: str, items: int) -> str:
 
 def parse(given: Mapping[str, Any]) -> Policy:
     """Return the policy that a client sent; raise ValueError."""
-    name = _text(given, "name", _LONGEST_NAME).strip()
+    name = sent.text(given, "name", _LONGEST_NAME).strip()
     if not name:
         raise ValueError("a replication policy needs a name")
     source, target = _registry(given, "src_registry"), _registry(given, "dest_registry")
@@ -222,23 +220,23 @@ def parse(given: Mapping[str, Any]) -> Policy:
             "name one of src_registry and dest_registry by its id, and leave out the other: that is this registry"
         )
     trigger, cron = _trigger(given.get("trigger"))
-    deletion = _flag(given, "replicate_deletion") or _flag(given, "deletion")
+    deletion = sent.flag(given, "replicate_deletion") or sent.flag(given, "deletion")
     return Policy(
         name=name,
         source=source,
         destination=target,
-        description=_text(given, "description", _LONGEST_TEXT),
+        description=sent.text(given, "description", _LONGEST_TEXT),
         namespace=_namespace(given),
         replaced=_number(given, "dest_namespace_replace_count", FLATTEN, _MOST_REPLACED, FLATTEN),
         filters=_filters(given.get("filters"), local=not source),
         trigger=trigger,
         cron=cron,
         deletion=deletion,
-        override=_flag(given, "override"),
-        enabled=_flag(given, "enabled"),
+        override=sent.flag(given, "override"),
+        enabled=sent.flag(given, "enabled"),
         speed=max(0, _number(given, "speed", -_HIGHEST_SPEED, _HIGHEST_SPEED, 0)),
-        by_chunk=_flag(given, "copy_by_chunk"),
-        single=_flag(given, "single_active_replication"),
+        by_chunk=sent.flag(given, "copy_by_chunk"),
+        single=sent.flag(given, "single_active_replication"),
     )
 
 
@@ -253,7 +251,7 @@ def _registry(given: Mapping[str, Any], name: str) -> int:
 
 
 def _namespace(given: Mapping[str, Any]) -> str:
-    namespace = _text(given, "dest_namespace", MAX_NAME).strip("/")
+    namespace = sent.text(given, "dest_namespace", MAX_NAME).strip("/")
     try:
         return Repository.parse(namespace).name if namespace else ""
     except RegistryError as error:
@@ -265,7 +263,7 @@ def _trigger(given: object) -> tuple[Trigger, str]:
         return Trigger.MANUAL, ""
     if not isinstance(given, Mapping):
         raise ValueError("trigger must be an object with a type")  # noqa: TRY004 - whoever sent it is told, like others
-    trigger = _chosen(Trigger, given.get("type") or Trigger.MANUAL, "the type of the trigger")
+    trigger = sent.chosen(Trigger, given.get("type") or Trigger.MANUAL, "the type of the trigger")
     settings = given.get("trigger_settings") or {}
     cron = settings.get("cron") if isinstance(settings, Mapping) else None
     if trigger is not Trigger.SCHEDULED:
@@ -292,9 +290,9 @@ def _filters(given: object, *, local: bool) -> tuple[Filter, ...]:
 def _filter(given: object) -> Filter:
     if not isinstance(given, Mapping):
         raise ValueError("a filter must be an object")  # noqa: TRY004 - as above
-    kind = _chosen(FilterKind, given.get("type"), "the type of a filter")
+    kind = sent.chosen(FilterKind, given.get("type"), "the type of a filter")
     written = given.get("decoration") or ""
-    decoration = _chosen(Decoration, written, "the decoration of a filter") if written else None
+    decoration = sent.chosen(Decoration, written, "the decoration of a filter") if written else None
     if decoration and kind not in (FilterKind.TAG, FilterKind.LABEL):
         raise ValueError(f"a filter of the type {kind} has no decoration: filters of tags and labels have")
     return Filter(kind, _values(kind, given.get("value")), decoration)
@@ -306,7 +304,7 @@ def _values(kind: FilterKind, value: object) -> tuple[str, ...]:
     if not isinstance(value, str) or _CONTROL.search(value):
         raise ValueError(f"the value of a filter of the type {kind} must be a text")
     if kind is FilterKind.RESOURCE:
-        return (_chosen(Resource, value, "the value of a filter of resources"),)
+        return (sent.chosen(Resource, value, "the value of a filter of resources"),)
     if value:
         selectors.matcher(value)
     return (value,)
@@ -323,22 +321,6 @@ def _is_label(name: object) -> bool:
     return isinstance(name, str) and bool(name) and len(name) <= _LONGEST_LABEL and not _CONTROL.search(name)
 
 
-def _text(given: Mapping[str, Any], name: str, longest: int) -> str:
-    value = given.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str) or "\0" in value or len(value.encode(errors="replace")) > longest:
-        raise ValueError(f"{name} must be a text of at most {longest} bytes")
-    return value
-
-
-def _flag(given: Mapping[str, Any], name: str) -> bool:
-    value = given.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false")
-    return bool(value)
-
-
 def _number(given: Mapping[str, Any], name: str, lowest: int, highest: int, default: int) -> int:
     value = given.get(name)
     if value is None:
@@ -346,13 +328,6 @@ def _number(given: Mapping[str, Any], name: str, lowest: int, highest: int, defa
     if type(value) is not int or not lowest <= value <= highest:
         raise ValueError(f"{name} must be a whole number from {lowest} to {highest}")
     return value
-
-
-def _chosen(kinds: type[Choice], value: object, name: str) -> Choice:
-    known = {str(each): each for each in kinds}
-    if not isinstance(value, str) or value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}")
-    return known[value]
 
 
 def written(policy: Policy) -> dict[str, Any]:

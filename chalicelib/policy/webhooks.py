@@ -11,15 +11,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
+
+from chalicelib.policy import sent
 
 MOST_POLICIES, MOST_TARGETS = 20, 10
 _LONGEST_NAME, _LONGEST_TEXT, _LONGEST_ADDRESS, _LONGEST_SECRET = 255, 1024, 2048, 4096
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 HIDDEN = "********"
-
-Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class EventType(StrEnum):
@@ -82,7 +82,7 @@ class Policy:
 
 def parse(given: Mapping[str, Any], before: Policy | None = None) -> Policy:
     """Return the policy that a client sent; what it may leave out is as `before`. Raise ValueError."""
-    name = _text(given, "name", _LONGEST_NAME).strip()
+    name = sent.text(given, "name", _LONGEST_NAME).strip()
     if not name:
         raise ValueError("a webhook policy needs a name")
     targets, types = given.get("targets"), given.get("event_types")
@@ -94,25 +94,25 @@ def parse(given: Mapping[str, Any], before: Policy | None = None) -> Policy:
     return Policy(
         name=name,
         targets=tuple(map(_target, targets)),
-        event_types=tuple(dict.fromkeys(_chosen(EventType, each, "event_types") for each in types)),
-        description=_text(given, "description", _LONGEST_TEXT),
-        enabled=_flag(given, "enabled", default=before.enabled if before else True),
-        signing_secret=_text(given, "signing_secret", _LONGEST_SECRET) if secret is None else secret,
+        event_types=tuple(dict.fromkeys(sent.chosen(EventType, each, "event_types") for each in types)),
+        description=sent.text(given, "description", _LONGEST_TEXT),
+        enabled=sent.flag(given, "enabled", default=before.enabled if before else True),
+        signing_secret=sent.text(given, "signing_secret", _LONGEST_SECRET) if secret is None else secret,
     )
 
 
 def _target(given: object) -> Target:
     if not isinstance(given, Mapping):
         raise ValueError("a target must be an object")  # noqa: TRY004 - whoever sent it is told, like other faults
-    kind = _chosen(Notify, given.get("type"), "type")
+    kind = sent.chosen(Notify, given.get("type"), "type")
     written = given.get("payload_format") or (Format.DEFAULT if kind is Notify.HTTP else "")
     if written and written not in FORMATS[kind]:
         raise ValueError(f"payload_format of {kind} must be one of {', '.join(FORMATS[kind])}")
     return Target(
         type=kind,
-        address=_address(_text(given, "address", _LONGEST_ADDRESS).strip()),
+        address=_address(sent.text(given, "address", _LONGEST_ADDRESS).strip()),
         auth_header=_line(given, "auth_header"),
-        skip_cert_verify=_flag(given, "skip_cert_verify", default=False),
+        skip_cert_verify=sent.flag(given, "skip_cert_verify"),
         format=written,
     )
 
@@ -133,35 +133,10 @@ def _address(text: str) -> str:
 
 
 def _line(given: Mapping[str, Any], name: str) -> str:
-    text = _text(given, name, _LONGEST_SECRET)
+    text = sent.text(given, name, _LONGEST_SECRET)
     if _CONTROL.search(text) or not text.isascii():
         raise ValueError(f"{name} must be one line of ASCII")
     return text.strip()
-
-
-def _text(given: Mapping[str, Any], name: str, longest: int) -> str:
-    value = given.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str) or "\0" in value or len(value.encode(errors="replace")) > longest:
-        raise ValueError(f"{name} must be a text of at most {longest} bytes")
-    return value
-
-
-def _flag(given: Mapping[str, Any], name: str, *, default: bool) -> bool:
-    value = given.get(name)
-    if value is None:
-        return default
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false")  # noqa: TRY004 - as above
-    return value
-
-
-def _chosen(kinds: type[Choice], value: object, name: str) -> Choice:
-    known = {str(each): each for each in kinds}
-    if not isinstance(value, str) or value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}")
-    return known[value]
 
 
 def with_secrets(policy: Policy, become: Callable[[str], str]) -> Policy:
