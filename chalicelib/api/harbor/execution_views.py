@@ -122,6 +122,14 @@ def log(operated: Operated, call: HarborCall) -> Response:
     return text("".join(executions.log(directory, each.id) or "" for each in tasks))
 
 
+def task_log(call: HarborCall, execution: Execution) -> Response:
+    """Show the log of the task that a call names; it is one of the execution's."""
+    number, directory = call.number("task_id"), call.services.directory
+    if number not in {task.id for task in executions.tasks(directory, execution.id)}:
+        raise not_found(f"task {number} of the execution")
+    return text(executions.log(directory, number) or "")
+
+
 def stop(operated: Operated, call: HarborCall) -> Response:
     """Stop an execution; one that has ended stays as it is."""
     found = _found(operated, call)

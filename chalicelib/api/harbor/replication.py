@@ -24,7 +24,7 @@ from chalicelib.api.harbor.calls import (
     typed,
 )
 from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, not_found, refusing
-from chalicelib.api.harbor.execution_views import NOT_YET, text
+from chalicelib.api.harbor.execution_views import NOT_YET, task_log
 from chalicelib.api.harbor.registries import shown, shown_local
 from chalicelib.api.http import Response
 from chalicelib.policy import replication
@@ -272,10 +272,7 @@ def _shown_task(task: Task) -> dict[str, Any]:
 
 def get_log(call: HarborCall) -> Response:
     """Show what a task copied, or why not."""
-    execution, number, directory = _execution(call), call.number("task_id"), call.services.directory
-    if number not in {task.id for task in executions.tasks(directory, execution.id)}:
-        raise not_found(f"task {number} of the execution")
-    return text(executions.log(directory, number) or "")
+    return task_log(call, _execution(call))
 
 
 _POLICIES, _EXECUTIONS = "/replication/policies", "/replication/executions"

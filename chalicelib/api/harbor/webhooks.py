@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from chalicelib.api.harbor import listing
 from chalicelib.api.harbor.calls import HarborCall, HarborEndpoint, answer, created, done, identifier, in_project
 from chalicelib.api.harbor.errors import HarborCode, bad_request, not_found, refusing
-from chalicelib.api.harbor.execution_views import NOT_YET, text
+from chalicelib.api.harbor.execution_views import NOT_YET, task_log
 from chalicelib.api.http import Response
 from chalicelib.policy import addresses, webhooks
 from chalicelib.policy.jobs import Status
@@ -209,10 +209,7 @@ def _shown_task(execution: Execution, task: Task) -> dict[str, Any]:
 
 def get_log(call: HarborCall) -> Response:
     """Show how a target was told, or why not."""
-    execution, number, directory = _execution(call), call.number("task_id"), call.services.directory
-    if number not in {task.id for task in executions.tasks(directory, execution.id)}:
-        raise not_found(f"task {number} of the execution")
-    return text(executions.log(directory, number) or "")
+    return task_log(call, _execution(call))
 
 
 def last_triggers(call: HarborCall) -> Response:
