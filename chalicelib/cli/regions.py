@@ -42,6 +42,8 @@ _STATUS = (
     Column("IS", "peer.role", plain),
     Column("BEHIND", "peer.lag_seconds", _seconds),
 )
+# Of a registry that is in one region alone.
+_ONLY = tuple(column for column in _STATUS if column.title in {"ROLE", "EPOCH"})
 _ARREARS = (
     Column("REPOSITORY", "repository", plain),
     Column("REFERENCE", "reference", plain),
@@ -60,7 +62,10 @@ def region() -> None:
 @session.asking()
 def status(asked: Session) -> None:
     """Show what the server's region is, and how far behind."""
-    asked.out.card(_STATUS, asked.client.get(_REGIONS))
+    found = asked.client.get(_REGIONS)
+    asked.out.card(_STATUS if found.get("name") else _ONLY, found)
+    if not found.get("name"):
+        asked.out.note("This registry is in one region: ROADSTEAD_REGION_NAME names none.")
 
 
 @region.command()
@@ -80,12 +85,8 @@ def promote(asked: Session, force: bool, check: bool, yes: bool) -> None:
     name = text.clean(asked.client.get(_REGIONS).get("name") or "this region")
     _name_them(asked, list(_arrears(asked)) if check else [])
     session.confirm(f"Make {name} the primary? What has not arrived there is not part of it.", yes=yes)
-    made = asked.client.change("PUT", _REGIONS, {"role": "primary", "force": force})
-    if asked.out.form is Form.JSON:
-        asked.out.json(made)
-    asked.out.done(
-        f"{name} is the primary, and takes writes within seconds. Let its bucket take no more copies.", name
-    )
+    told = f"{name} is the primary, and takes writes within seconds. Let its bucket take no more copies."
+    _become(asked, {"role": "primary", "force": force}, told, name)
 
 
 @region.command()
@@ -95,10 +96,8 @@ def demote(asked: Session, yes: bool) -> None:
     """Let the server's region take no more writes, before another is promoted."""
     name = text.clean(asked.client.get(_REGIONS).get("name") or "this region")
     session.confirm(f"Let {name} take no more writes? No region takes any until one is promoted.", yes=yes)
-    made = asked.client.change("PUT", _REGIONS, {"role": "replica"})
-    if asked.out.form is Form.JSON:
-        asked.out.json(made)
-    asked.out.done(f"{name} takes no more writes. Wait until the other is not behind, and promote it.", name)
+    told = f"{name} takes no more writes. Wait until the other is not behind, and promote it."
+    _become(asked, {"role": "replica"}, told, name)
 
 
 @region.command()
@@ -112,10 +111,16 @@ def rejoin(asked: Session, yes: bool) -> None:
     session.confirm(f"Let these {len(changing)} be in {name} what they are in the primary?", yes=yes)
     for _ in _pages(asked, "POST", f"{_REGIONS}/alignments"):
         pass
-    made = asked.client.change("PUT", _REGIONS, {"role": "replica"})
+    told = f"{name} is a copy again. The history of its tags still has what they named."
+    _become(asked, {"role": "replica"}, told, name)
+
+
+def _become(asked: Session, wanted: Json, told: str, name: str) -> None:
+    """Change what the region is, and say what it is now."""
+    made = asked.client.change("PUT", _REGIONS, wanted)
     if asked.out.form is Form.JSON:
         asked.out.json(made)
-    asked.out.done(f"{name} is a copy again. The history of its tags still has what they named.", name)
+    asked.out.done(told, name)
 
 
 def _name_them(asked: Session, found: list[Json]) -> None:

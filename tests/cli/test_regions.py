@@ -20,6 +20,15 @@ def test_a_region_is_shown_with_how_far_it_is_behind(cli: Cli) -> None:
     assert "OTHER:    https://frankfurt.example.org\n" in shown
 
 
+def test_a_registry_in_one_region_says_so(cli: Cli, harbor: Harbor) -> None:
+    harbor.region = {"name": "", "role": "primary", "epoch": 1}
+
+    done = cli("region", "status")
+
+    assert done.stdout == "ROLE:   primary\nEPOCH:  1\n"
+    assert "is in one region" in done.stderr
+
+
 def test_what_has_not_arrived_is_listed_page_after_page(cli: Cli, harbor: Harbor) -> None:
     harbor.arrears = [LATE, BROKEN]
 
