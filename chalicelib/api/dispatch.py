@@ -60,6 +60,7 @@ def dispatch(services: Services, request: Request) -> Response:
         log.exception("request %s met a store that does not answer: %s %s", request.id, request.method, request.path)
         return refuse(RegistryError(ErrorCode.UNAVAILABLE, headers={"Retry-After": "5"}), request)
     except Exception:
+        # The one place that answers for a fault of ours: a client gets a document, and the log the traceback.
         log.exception("request %s failed: %s %s", request.id, request.method, request.path)
         return refuse(RegistryError(ErrorCode.UNKNOWN), request)
 

@@ -51,6 +51,7 @@ def going(services: Services, project_id: int, repository: Repository, reference
     try:
         return _candidate(services, project_id, repository, reference)
     except Exception:
+        # It must not stand in the way of the deletion.
         log.exception("no replication policy will hear that %s of %s is deleted", reference, repository)
         return None
 
@@ -103,6 +104,7 @@ def _is_wanted(services: Services) -> bool:
     try:
         return bool(configuration.recent(services.directory).get(REPLICATION_EVENTS, False))
     except Exception:
+        # Nor in that of what was done already.
         log.exception("nobody knows whether a replication policy wants to know of a change")
         return False
 

@@ -83,6 +83,7 @@ def take(services: Services, event: Mapping[str, Any]) -> None:
         try:
             run(services, record["body"], queue.post)
         except Exception as error:
+            # Whatever is the matter with one, the others are followed; it is raised in the end.
             log.exception("this message could not be followed: %s", record["body"])
             failures.append(error)
     if failures:

@@ -79,6 +79,7 @@ def _step(services: Services, task: Task, more_time: MoreTime, jobs: Mapping[Kin
     except LostError:
         raise
     except Exception as error:
+        # Whatever a job raises is its failure, which is tried again, and told in the end.
         log.exception("task %d of %s failed", task.id, task.kind)
         run.log(f"failed: {error}")
         return leases.fail(directory, task, f"{type(error).__name__}: {error}")

@@ -105,6 +105,7 @@ def _step_or_skip(services: Services, pool: Executor, cursor: Cursor, project: s
     except (OSError, RegistryError):
         raise
     except Exception:
+        # Damage can raise anything: the other repositories are gone through all the same.
         log.exception("repository %s could not be gone through", cursor.repository)
         return step(services, pool, replace(cursor, phase=PHASES), project, repository)
 

@@ -233,6 +233,7 @@ def _read_in(services: Services, cursor: reindex.Cursor) -> bool:
     try:
         reindex.read_in(services.index, cursor)
     except Exception as error:
+        # Damage can raise anything, and must not end the verification.
         if not _is_of_damage(error):
             raise
         log_.exception("repository %s could not be read in", cursor.repository)
@@ -279,6 +280,7 @@ def _counted_anew(run: _Run, cursor: quota_reconcile.Cursor) -> quota_reconcile.
     try:
         following = quota_reconcile.advance(run.services, cursor)
     except Exception as error:
+        # As above.
         if not _is_of_damage(error):
             raise
         log_.exception("what the project %s uses could not be counted", cursor.project)

@@ -183,6 +183,7 @@ async def _repeat(job: _Job, services: Services) -> None:
         try:
             await asyncio.to_thread(job.do, services)
         except Exception:
+            # One time that failed must not end all that follow.
             log.exception("%s failed; it is tried again in %d seconds", job.name, job.every)
         await asyncio.sleep(job.every)
 

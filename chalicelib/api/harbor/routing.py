@@ -66,6 +66,7 @@ def _answer(services: Services, request: Request) -> Response:
     try:
         return _handle(services, request)
     except Exception as error:
+        # As in `dispatch`: the last row of the table is a fault of ours.
         refusal = next(refused(error) for kind, refused in _REFUSALS if isinstance(error, kind))
         if refusal.code in (HarborCode.UNKNOWN, HarborCode.UNAVAILABLE):
             log.exception("request %s failed: %s %s", request.id, request.method, request.path)
