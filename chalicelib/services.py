@@ -151,8 +151,8 @@ def _peer(settings: Settings, fixed: Credentials | None, credentials: Callable[[
 
     given = settings.peer
     there = replace(settings, bucket=given.bucket, region=given.region or settings.region)
-    presigner = _presigner(there, given.s3_endpoint or settings.s3_endpoint, credentials)
     endpoint = given.s3_endpoint or settings.s3_endpoint
+    presigner = _presigner(there, endpoint, credentials)
     objects = S3Objects(there.bucket, there.region, endpoint, fixed, presigner, IMPATIENT)
     content = Content(objects, cast("Executor", _Later(_pool)), presigner.now, settings.grace)
     return Peer(content, partial(presigner.url, seconds=_LOCATION_SECONDS), given.url)
