@@ -83,8 +83,7 @@ def log_in(services: Services, request: Request, name: str, password: str) -> Pr
     directory = services.directory
     _check_wait(services, request, name)
     account = _robot_account if is_robot_name(name) else _user_account
-    with passwords.PLACES.place(network(request.source)):
-        found = account(services, request, name, password)
+    found = account(services, request, name, password)
     if found is None:
         _failed(services, request, name, password)
         raise RegistryError(ErrorCode.UNAUTHORIZED, _WRONG)
@@ -111,7 +110,7 @@ def _check_wait(services: Services, request: Request, name: str) -> None:
 def check_own_password(services: Services, request: Request, user: User, password: str) -> None:
     """Raise DENIED where this is not the password of the user who asks: guesses are slowed as at the login."""
     _check_wait(services, request, user.name)
-    if not is_password(services, user, password):
+    if not is_password(services, user, password, network(request.source)):
         _failed(services, request, user.name, password)
         raise RegistryError(ErrorCode.DENIED, "the old password is wrong")
 
@@ -123,15 +122,16 @@ def _mark(services: Services, secret: str) -> str:
 
 def _user_account(services: Services, request: Request, name: str, password: str) -> Principal | None:
     user = _find_user(services, name)
+    source = network(request.source)
     secret = user.cli_secret if user and not request.path.startswith(("/api/", "/c/")) else ""
     # Tools that use the secret log in often, so it comes first, where there is one.
-    if user and secret and passwords.check(user.name, secret, password):
+    if user and secret and passwords.check(user.name, secret, password, source):
         return _principal(user)
-    if user and is_password(services, user, password):
+    if user and is_password(services, user, password, source):
         return _principal(user)
     # What is wrong costs two checks, whether there is such a user, and whether there is a secret.
     for _ in range((user is None) + (not secret)):
-        passwords.spend(password)
+        passwords.spend(password, source)
     return None
 
 
@@ -144,14 +144,14 @@ def _find_user(services: Services, name: str) -> User | None:
     return user
 
 
-def is_password(services: Services, user: User, password: str) -> bool:
+def is_password(services: Services, user: User, password: str, source: str = "") -> bool:
     """Tell whether this is a user's password; one that was hashed with old parameters is hashed anew."""
     if user.id == ADMINISTRATOR_ID and not user.password:
         right = _same(services, password, services.settings.admin_password)
         if not right:
-            passwords.spend(password)
+            passwords.spend(password, source)
         return right
-    right = passwords.check(user.name, user.password, password)
+    right = passwords.check(user.name, user.password, password, source)
     if right and passwords.needs_rehash(user.password) and services.keeps_table():
         with suppress(RefusedError):
             users.update(services.directory, replace(user, password=passwords.hash_password(password)))
@@ -165,12 +165,13 @@ def _same(services: Services, given: str, right: str) -> bool:
     return bool(right) and hmac.compare_digest(*digests)
 
 
-def _robot_account(services: Services, _request: Request, name: str, secret: str) -> Principal | None:
+def _robot_account(services: Services, request: Request, name: str, secret: str) -> Principal | None:
+    source = network(request.source)
     robot = _find_robot(services, name)
     if robot is None:
-        passwords.spend_secret(secret)
+        passwords.spend(secret, source)
         return None
-    if not passwords.check(name, robot.secret, secret) or not _may_work(services, robot):
+    if not passwords.check(name, robot.secret, secret, source) or not _may_work(services, robot):
         return None
     [living] = robots.living(services.directory, [robot])
     return Principal(

@@ -12,6 +12,7 @@ Invariants:
 * In `check`, whatever is wrong costs one Argon2 check, whether the account exists and whichever form it has; only
   what is too long is refused at once, and that is the same for every account.
 * What was right is right for `REMEMBERED` seconds without hashing, as long as the stored form stays the same.
+* Only what is hashed waits and takes a place: a build farm behind one address, all of it logged in, is never refused.
 """
 
 import base64
@@ -46,7 +47,8 @@ _SALT_BYTES, _HASH_BYTES, _KEY_BYTES = 16, 32, 32
 # At most so many checks at a time, each with its memory, and so many requests that wait for one.
 _CORES = BoundedSemaphore(4)
 _QUEUE = BoundedSemaphore(64)
-_PLACES = 8
+# How many of them one source may take.
+_PLACES = 32
 _ALPHABET = string.ascii_letters + string.digits
 _SECRET_CHARACTERS = 32
 _MOST_REMEMBERED = 1024
@@ -59,11 +61,14 @@ def hash_password(password: str) -> str:
     return argon2id.str(_encoded(password), opslimit=_PASSES, memlimit=_MEMORY).decode()
 
 
-def verify_password(stored: str, password: str) -> bool:
-    """Tell whether a password is the one that `hash_password` stored; what is no such form fits none."""
+def verify_password(stored: str, password: str, source: str = "") -> bool:
+    """Tell whether a password is the one that `hash_password` stored; what is no such form fits none.
+
+    Raises TOOMANYREQUESTS where many checks wait already, of all sources or of the one that sends this.
+    """
     if not stored.startswith(_ARGON) or len(password) > LONGEST:
         return False
-    with _turn():
+    with PLACES.place(source), _turn():
         try:
             return argon2id.verify(stored.encode(), _encoded(password))
         except (InvalidkeyError, ValueError):
@@ -83,7 +88,7 @@ def _turn() -> Iterator[None]:
 
 
 class Places:
-    """How many logins each source has under way: one that sends many at once leaves room for the others."""
+    """How many checks each source has under way: one that sends many at once leaves room for the others."""
 
     def __init__(self, most: int = _PLACES) -> None:
         self._most = most
@@ -106,6 +111,9 @@ class Places:
                     del self._taken[source]
 
 
+PLACES = Places()
+
+
 def _too_many() -> RegistryError:
     message = "too many logins at once: try again in a moment"
     return RegistryError(ErrorCode.TOOMANYREQUESTS, message, headers={"Retry-After": "1"})
@@ -116,14 +124,9 @@ def needs_rehash(stored: str) -> bool:
     return stored.startswith("$argon2") and not stored.startswith(_CURRENT)
 
 
-def spend(password: str) -> None:
-    """Take as long as checking a password does: for accounts that do not exist."""
-    verify_password(_NOBODY, password)
-
-
-def spend_secret(secret: str) -> None:
-    """Take as long as `check` does for a robot account's wrong secret: for accounts that do not exist."""
-    spend(secret)
+def spend(password: str, source: str = "") -> None:
+    """Take as long as checking a password or a secret does: for accounts that do not exist."""
+    verify_password(_NOBODY, password, source)
 
 
 def new_secret() -> GeneratedSecret:
@@ -141,10 +144,10 @@ def hash_secret(secret: GeneratedSecret) -> str:
     return f"{_BLAKE}{_text(salt)}${_text(_hashed(salt, secret))}"
 
 
-def verify_secret(stored: str, secret: str) -> bool:
+def verify_secret(stored: str, secret: str, source: str = "") -> bool:
     """Tell whether a secret, made or chosen, is the stored one; what is no stored form fits none."""
     if not stored.startswith(_BLAKE):
-        return verify_password(stored, secret)
+        return verify_password(stored, secret, source)
     if len(secret) > LONGEST:
         return False
     salt, _, digest = stored.removeprefix(_BLAKE).partition("$")
@@ -203,16 +206,18 @@ class Verified:
 
 
 _VERIFIED = Verified()
-PLACES = Places()
 
 
-def check(account: str, stored: str, password: str, verified: Verified = _VERIFIED) -> bool:
-    """Tell whether a password or secret is an account's stored one, quickly where it was so a short time ago."""
+def check(account: str, stored: str, password: str, source: str = "", verified: Verified = _VERIFIED) -> bool:
+    """Tell whether a password or secret is an account's stored one, quickly where it was so a short time ago.
+
+    Raises TOOMANYREQUESTS as `verify_password` does.
+    """
     if verified.knows(account, stored, password):
         return True
-    right = verify_secret(stored, password)
+    right = verify_secret(stored, password, source)
     if right and stored.startswith(_ARGON):
         verified.remember(account, stored, password)
     if not right and not stored.startswith(_ARGON):
-        spend(password)
+        spend(password, source)
     return right

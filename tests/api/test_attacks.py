@@ -1,5 +1,6 @@
 """What somebody with bad intentions tries: each attempt is refused, and nothing is different afterwards."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from typing import cast
@@ -670,6 +671,20 @@ def test_one_source_does_not_take_every_place_in_the_queue() -> None:
             pass
     with places.place("a"):
         pass
+
+
+def test_who_is_logged_in_is_served_beside_all_the_logins_that_its_address_may_have_under_way(world: World) -> None:
+    world.client.source = "203.0.113.77"
+    assert world.registry("GET", "/service/token", who=as_user("guest")).status == 200
+    with ExitStack() as taken:
+        for _ in range(32):
+            taken.enter_context(passwords.PLACES.place(world.client.source))
+
+        for who in (as_user("guest"), world.admin):
+            assert world.registry("GET", "/service/token", who=who).status == 200
+        for name in ("guest", "nobody", "robot$nobody"):
+            refused = world.registry("GET", "/service/token", who=basic(name, "Guess12345"))
+            assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
 
 
 def test_the_audit_log_is_read_from_its_end(world: World) -> None:

@@ -84,7 +84,7 @@ def test_a_generated_secret_s_form_is_no_password_s() -> None:
     ],
 )
 def test_nothing_fits_what_is_no_stored_form(stored: str) -> None:
-    assert not [text for text in ("", "Chosen1x", stored) if passwords.check("a", stored, text, Verified())]
+    assert not [text for text in ("", "Chosen1x", stored) if passwords.check("a", stored, text, verified=Verified())]
 
 
 def test_nothing_longer_than_the_longest_reaches_a_hash() -> None:
@@ -124,7 +124,7 @@ from chalicelib.api import passwords
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
 before = peak()
-passwords.check("robot$ci", *sys.argv[1:]) if len(sys.argv) > 2 else passwords.spend_secret(sys.argv[1])
+passwords.check("robot$ci", *sys.argv[1:]) if len(sys.argv) > 2 else passwords.spend(sys.argv[1])
 print((peak() - before) // 1024)
 """
 
@@ -169,9 +169,9 @@ def test_generated_secrets_have_every_kind_of_character_and_stand_in_urls() -> N
 def test_a_right_password_is_remembered_and_a_wrong_one_is_not() -> None:
     verified = Verified()
 
-    assert not passwords.check("jane", _STORED, "wrong", verified)
+    assert not passwords.check("jane", _STORED, "wrong", verified=verified)
     assert len(verified) == 0
-    assert passwords.check("jane", _STORED, _PASSWORD, verified)
+    assert passwords.check("jane", _STORED, _PASSWORD, verified=verified)
     assert verified.knows("jane", _STORED, _PASSWORD)
 
 
@@ -180,14 +180,14 @@ def test_what_is_remembered_is_not_hashed_again() -> None:
     # No hash would find this right.
     verified.remember("jane", _STORED, "another")
 
-    assert passwords.check("jane", _STORED, "another", verified)
+    assert passwords.check("jane", _STORED, "another", verified=verified)
 
 
 def test_a_generated_secret_takes_no_place_among_what_is_remembered() -> None:
     verified = Verified()
 
-    assert passwords.check("robot$ci", _STORED_SECRET, _SECRET, verified)
-    assert not passwords.check("robot$ci", _STORED_SECRET, _SECRET + "x", verified)
+    assert passwords.check("robot$ci", _STORED_SECRET, _SECRET, verified=verified)
+    assert not passwords.check("robot$ci", _STORED_SECRET, _SECRET + "x", verified=verified)
     assert len(verified) == 0
 
 
