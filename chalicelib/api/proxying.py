@@ -1,12 +1,12 @@
-"""Pulls from projects that are caches of other registries: manifests, and what refers to them.
+"""Pulls from projects that are caches of other registries: manifests, what tags there are, and what refers to them.
 
 Imported where a grant says that a repository is in such a project: no other pull waits for it.
 
 Invariants:
 * A digest that is here is served from here, whatever became of the other registry.
 * A tag is what the other registry says. Where that says nothing, or does not give what it says - it is down, limits
-  us, or sends something else - the last that is known is served, with a `Warning` that says so; where it says that
-  there is no such tag, there is none.
+  us, takes our credential no more, or sends something else - the last that is known is served, with a `Warning` that
+  says so; where it says that there is no such tag, there is none.
 * What is served of a manifest was checked against its digest.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import orjson
 
@@ -27,11 +27,12 @@ from chalicelib.changes.caching import Upstream
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository, Tag
+from chalicelib.oci.pages import Page, PageRequest
 from chalicelib.policy import proxies
-from chalicelib.store import cached, manifests
+from chalicelib.store import cached, listings, manifests
 from chalicelib.store.content import Content
 from chalicelib.store.manifests import StoredManifest
-from chalicelib.store.remote import DeniedError, Described, MissingError, RemoteError
+from chalicelib.store.remote import Described, MissingError, RemoteError
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,9 @@ _STALE = (
 _REFERRERS = timedelta(seconds=10)
 _MOST_REMEMBERED = 64 << 10
 # Why the other registry may not give what it says that a tag names.
-_NOT_GIVEN = frozenset({ErrorCode.MANIFEST_UNKNOWN, ErrorCode.TOOMANYREQUESTS, ErrorCode.UNAVAILABLE})
+_NOT_GIVEN = frozenset(
+    {ErrorCode.DENIED, ErrorCode.MANIFEST_UNKNOWN, ErrorCode.TOOMANYREQUESTS, ErrorCode.UNAVAILABLE}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,9 @@ def moved_to_long_name(call: Call) -> Response | None:
     if long is None:
         return None
     # What follows the name has no name before it, so it begins at the first of its words from the right.
-    rest = call.request.path.removeprefix(f"/v2/{call.repository}/")
-    return Response(301, {"Location": f"/v2/{long}/{quote(rest, safe='/:')}"})
+    rest = quote(call.request.path.removeprefix(f"/v2/{call.repository}/"), safe="/:")
+    query = urlencode(call.request.query, doseq=True)
+    return Response(301, {"Location": f"/v2/{long}/{rest}{'?' if query else ''}{query}"})
 
 
 def _upstream(call: Call) -> Upstream | None:
@@ -110,8 +114,6 @@ def _found(call: Call, *, whole: bool) -> _Found:
         return _as_said(call, source, reference, said, whole=whole)
     if said is None:
         return _Found(_not_there(call, source, reference))
-    if isinstance(said, DeniedError):
-        raise caching.refusal(source, said, ErrorCode.MANIFEST_UNKNOWN)
     return _stale(call, source, reference, caching.refusal(source, said, ErrorCode.MANIFEST_UNKNOWN))
 
 
@@ -242,8 +244,33 @@ def _begin(call: Call, source: Upstream) -> None:
     caching.begin_filling(call.services, source, call.repository, PATIENCE if waits else 0)
 
 
+def get_tags(call: Call) -> Response:
+    """List the tags that are here or in the other registry; only those here where that does not list them."""
+    if moved := moved_to_long_name(call):
+        return moved
+    source = _upstream(call)
+    if source is None:
+        return registry.local_tags(call)
+    request = PageRequest.parse(call.request.query)
+    there = caching.tags(call.services, source, call.repository)
+    try:
+        here = listings.tags(call.services.content, call.repository, request)
+    except RegistryError as unknown:
+        if isinstance(there, RemoteError):
+            raise caching.refusal(source, there, ErrorCode.NAME_UNKNOWN) from unknown
+        here = Page((), more=False)
+    if isinstance(there, RemoteError):
+        stale = NO_HEADERS if isinstance(there, MissingError) else {"Warning": _STALE}
+        return registry.tags_answer(call, request, here, stale)
+    every = sorted({*here.entries, *(tag for tag in there if tag > request.last)})
+    page = Page(tuple(every[: request.size]), more=here.more or len(every) > request.size)
+    return registry.tags_answer(call, request, page)
+
+
 def get_referrers(call: Call) -> Response:
     """List what refers to a manifest: here and, where the project wants that, in the other registry."""
+    if moved := moved_to_long_name(call):
+        return moved
     source = _upstream(call)
     answer = registry.local_referrers(call)
     if source is None or not source.rules.referrers:

@@ -23,7 +23,7 @@ from chalicelib.oci import manifests as oci_manifests
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository, Tag, parse_reference
-from chalicelib.oci.pages import PageRequest, next_link, page_link
+from chalicelib.oci.pages import Page, PageRequest, next_link, page_link
 from chalicelib.policy.grants import Action
 from chalicelib.services import DIGEST_MARK
 from chalicelib.store import blobs, condemned, listings, manifests, referrers
@@ -174,12 +174,22 @@ def _unchanged(request: Request, digest: Digest) -> bool:
 
 def get_tags(call: Call) -> Response:
     """List tags (end-8)."""
+    return _through("proxying", "get_tags", call) if _is_through(call) else local_tags(call)
+
+
+def local_tags(call: Call) -> Response:
+    """List the tags that are here."""
     request = PageRequest.parse(call.request.query)
     page, _ = sources.read(
         call.services, lambda content: listings.tags(content, call.repository, request), call.repository
     )
+    return tags_answer(call, request, page)
+
+
+def tags_answer(call: Call, request: PageRequest, page: Page[str], more: Mapping[str, str] = NO_HEADERS) -> Response:
+    """Return the answer that is a page of tags, with `more` headers."""
     link = page_link(f"/v2/{call.repository}/tags/list", request, page)
-    return json_response({"name": call.repository.name, "tags": page.entries}, headers=link)
+    return json_response({"name": call.repository.name, "tags": page.entries}, headers={**link, **more})
 
 
 def get_referrers(call: Call) -> Response:

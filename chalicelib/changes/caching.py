@@ -3,7 +3,8 @@
 Requests (`api.proxying`) and the job that completes what they began (`jobs.fill_cache`) share this.
 
 Invariants:
-* What the other registry says of a tag is asked once for all who want it within seconds, and so is its silence.
+* What the other registry says of a tag is asked once for all who want it within seconds, and so is its silence;
+  what tags it lists, within a minute.
 * A blob is fetched by one process at a time (`store.holds`); who finds another at it waits until the repository holds
   the blob, for a minute, and then fetches it too rather than keep its client waiting.
 * What is fetched is charged as a push of it would be. What does not fit is passed on, and not kept.
@@ -12,11 +13,14 @@ Invariants:
 
 import logging
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from itertools import islice
+from typing import Any
 
 from chalicelib.changes import charging
 from chalicelib.oci.digests import Digest
@@ -53,6 +57,9 @@ ACTOR = "proxy-cache"
 _KNOWN = timedelta(seconds=5)
 _HOLD_SECONDS, _RENEWED_AFTER = 60, 20.0
 _LOOKS, _LOOK_SECONDS = 200, 0.3
+# To list tags counts as a pull at Docker Hub. They are remembered packed, unless even so they take much memory.
+_LISTED = timedelta(seconds=60)
+_MOST_TAGS, _MOST_PACKED = 50_000, 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,29 +139,51 @@ def brief(error: RemoteError) -> str:
 
 
 def said(services: Services, source: Upstream, repository: Repository, tag: Tag) -> Described | RemoteError | None:
-    """Return what the registry says that a tag names, None for nothing; or why it says nothing.
+    """Return what the registry says that a tag names, None for nothing; or why it says nothing."""
+    name = proxies.name_there(repository)
 
-    One that does not answer is not asked for any other tag for a while: whoever asks holds a thread meanwhile.
+    def ask(remote: Remote) -> tuple[Described | None, timedelta]:
+        return remote.head_manifest(name, tag.name), FRESH
+
+    answer: Described | RemoteError | None = _answer(services, source, f"{repository}:{tag}", ask)
+    return answer
+
+
+def tags(services: Services, source: Upstream, repository: Repository) -> tuple[str, ...] | RemoteError:
+    """Return the tags that the registry lists of a repository, in the order of listings; or why it lists none."""
+    name = proxies.name_there(repository)
+
+    def ask(remote: Remote) -> tuple[bytes, timedelta]:
+        found = sorted(set(islice(remote.tags(name), _MOST_TAGS)))
+        packed = zlib.compress(" ".join(found).encode(), 1)
+        return packed, _LISTED if len(packed) <= _MOST_PACKED else timedelta()
+
+    answer: bytes | RemoteError = _answer(services, source, f"the tags of {repository}", ask)
+    return answer if isinstance(answer, RemoteError) else tuple(zlib.decompress(answer).decode().split())
+
+
+def _answer(services: Services, source: Upstream, about: str, ask: Callable[[Remote], tuple[Any, timedelta]]) -> Any:
+    """Return what the registry answers to a question of that name, or the RemoteError that it is; asked once for all.
+
+    One that does not answer is not asked anything else for a while: whoever asks holds a thread meanwhile.
     """
     silence = ("silent", source.project.registry_id)
 
-    def ask() -> tuple[Described | RemoteError | None, timedelta]:
+    def find() -> tuple[Any, timedelta]:
         if silent := services.shared.known(silence, services.now()):
             return silent, FRESH
         began = time.monotonic()
         try:
             with connected(services, source) as remote:
-                return remote.head_manifest(proxies.name_there(repository), tag.name), FRESH
+                return ask(remote)
         except RemoteError as error:
-            log.warning("the registry %s does not say what %s:%s is: %s", source.name, repository, tag, brief(error))
+            log.warning("the registry %s does not tell of %s: %s", source.name, about, brief(error))
             lasting = proxies.silence(timedelta(seconds=time.monotonic() - began), error.retry_after)
             if isinstance(error, DownError) and not error.status:
                 services.shared.keep(silence, error, services.now(), lasting)
             return error, lasting
 
-    key = ("said", source.project.registry_id, repository, tag)
-    answer: Described | RemoteError | None = services.shared.get(key, services.now, ask)
-    return answer
+    return services.shared.get(("asked", source.project.registry_id, about), services.now, find)
 
 
 def fetch_manifest(services: Services, source: Upstream, repository: Repository, digest: Digest) -> None:

@@ -190,7 +190,7 @@ def test_a_tag_that_moves_back_to_what_is_here_names_it_again(cache: Hub) -> Non
     assert cache.manifest("latest").headers["Docker-Content-Digest"] == first
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503])
+@pytest.mark.parametrize("status", [401, 403, 429, 500, 502, 503])
 def test_the_last_that_is_known_is_served_with_a_warning(cache: Hub, status: int) -> None:
     digest = cache.image()
     cache.pull()
@@ -205,7 +205,7 @@ def test_the_last_that_is_known_is_served_with_a_warning(cache: Hub, status: int
     assert got.headers["Warning"].startswith("110 ")
 
 
-@pytest.mark.parametrize("status", [404, 429, 500, 503])
+@pytest.mark.parametrize("status", [403, 404, 429, 500, 503])
 def test_a_tag_that_moved_to_what_is_not_given_is_the_last_that_is_known(cache: Hub, status: int) -> None:
     digest = cache.image()
     cache.pull()
@@ -218,17 +218,6 @@ def test_a_tag_that_moved_to_what_is_not_given_is_the_last_that_is_known(cache: 
 
     assert got.headers["Docker-Content-Digest"] == digest
     assert got.headers["Warning"].startswith("110 ")
-
-
-def test_a_tag_that_moved_to_what_we_may_not_have_is_refused(cache: Hub) -> None:
-    cache.image()
-    cache.pull()
-    cache.settle()
-    cache.image(layers=(b"another",))
-    cache.there.instead("GET", "/v2/", answer(403))
-    cache.client.clock.advance(timedelta(seconds=11))
-
-    assert cache.manifest("latest").status == 403
 
 
 def test_a_registry_that_does_not_answer_is_not_asked_for_other_tags_meanwhile(cache: Hub) -> None:
@@ -410,6 +399,107 @@ def test_a_project_that_is_deleted_meanwhile_gets_nothing_of_what_was_on_its_way
 
     fetch.leave()
     assert not cache.client.objects.keys("repositories/hub/")
+
+
+TAGS = "/v2/hub/library/alpine/tags/list"
+
+
+def listed(cache: Hub, target: str = TAGS) -> list[str]:
+    found: list[str] = orjson.loads(cache.client.ask("GET", target).body)["tags"]
+    return found
+
+
+def test_tags_are_those_of_the_other_registry_and_those_that_are_here(cache: Hub) -> None:
+    for tag in ("gone", "latest"):
+        cache.image(tag)
+        cache.pull(tag)
+    cache.settle()
+    del cache.there.tags[NAME, "gone"]
+    for tag in ("3.20", "edge"):
+        cache.image(tag)
+
+    assert listed(cache) == ["3.20", "edge", "gone", "latest"]
+
+
+def test_tags_of_what_nobody_pulled_yet_are_listed(cache: Hub) -> None:
+    cache.image("3.20")
+
+    assert listed(cache) == ["3.20"]
+
+
+def test_pages_of_tags_are_of_both_registries_and_asked_for_once(cache: Hub) -> None:
+    for tag in ("b", "d", "e"):
+        cache.image(tag)
+        cache.pull(tag)
+    cache.settle()
+    for tag in ("a", "c", "f"):
+        cache.image(tag)
+    cache.there.page = 2
+    cache.there.asked.clear()
+
+    found, target = list[str](), f"{TAGS}?n=2"
+    while target:
+        page = cache.client.ask("GET", target)
+        found += orjson.loads(page.body)["tags"]
+        target = page.headers.get("Link", "").partition("<")[2].partition(">")[0]
+
+    assert found == ["a", "b", "c", "d", "e", "f"]
+    assert cache.asked("GET", "/tags/list") == 3
+    assert listed(cache, f"{TAGS}?n=0") == []
+
+
+def test_many_tags_are_not_remembered(cache: Hub) -> None:
+    tags = [digest_of(b"%d" % number)[7:] for number in range(4000)]
+    cache.there.instead("GET", f"/v2/{NAME}/tags/", answer(200, orjson.dumps({"tags": tags})))
+
+    assert listed(cache, f"{TAGS}?n=1") == [min(tags)]
+    assert listed(cache, f"{TAGS}?n=1&last={min(tags)}") == [sorted(tags)[1]]
+    assert cache.asked("GET", "/tags/list") == 2
+
+
+@pytest.mark.parametrize(("status", "warned"), [(404, False), (403, True), (429, True), (503, True)])
+def test_where_the_other_registry_lists_no_tags_those_here_are_listed(cache: Hub, status: int, warned: bool) -> None:
+    cache.image()
+    cache.pull()
+    cache.settle()
+    cache.there.instead("GET", f"/v2/{NAME}/tags/", answer(status))
+
+    answered = cache.client.ask("GET", TAGS)
+
+    assert orjson.loads(answered.body)["tags"] == ["latest"]
+    assert ("Warning" in answered.headers) is warned
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(404, b"NAME_UNKNOWN"), (429, b"TOOMANYREQUESTS"), (503, b"UNAVAILABLE")]
+)
+def test_where_no_tags_are_here_the_client_hears_why(cache: Hub, status: int, code: bytes) -> None:
+    cache.there.instead("GET", f"/v2/{NAME}/tags/", answer(status))
+
+    refused = cache.client.ask("GET", TAGS)
+
+    assert refused.status == status
+    assert code in refused.body
+
+
+def test_tags_of_what_a_filter_leaves_out_are_not_listed(cache: Hub) -> None:
+    cache.image()
+    cache.know(proxy_cache_filter_pattern="bitnami/**")
+
+    assert cache.client.ask("GET", TAGS).status == 403
+    assert not cache.there.asked
+
+
+def test_lists_of_docker_hubs_short_names_lead_to_the_long_ones() -> None:
+    with hub("docker-hub") as cache:
+        digest = cache.image()
+
+        tags = cache.client.ask("GET", "/v2/hub/alpine/tags/list?n=5&last=a")
+        referrers = cache.client.ask("GET", f"/v2/hub/alpine/referrers/{digest}?artifactType=a/b")
+
+        assert (tags.status, tags.headers["Location"]) == (301, f"{TAGS}?n=5&last=a")
+        assert referrers.headers["Location"] == f"/v2/hub/library/alpine/referrers/{digest}?artifactType=a%2Fb"
+        assert listed(cache, tags.headers["Location"]) == ["latest"]
 
 
 def test_referrers_are_passed_on_where_the_project_wants_them(cache: Hub) -> None:
