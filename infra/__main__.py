@@ -193,6 +193,7 @@ def finish_command(stage: str, host: str, deployment: str) -> None:
         click.echo(f"✓ the public stages serve deployment {deployment}; the functions' code is as it was")
         return
     reached = host or f"{api}.execute-api.{gateway.meta.region_name}.amazonaws.com"
+    finishing.let_jobs_go_on(client("lambda"), Path.cwd(), stage)
     for line in finishing.finish(gateway, api, reached):
         click.echo(f"✓ {line}")
     click.echo(f"  (Chalice's own stage, {CHALICE_STAGE}, is for nobody.)")

@@ -1,4 +1,4 @@
-"""What `chalice deploy` cannot do: API Gateway's own answers, and the public stages.
+"""What `chalice deploy` cannot do: API Gateway's own answers, the public stages, and jobs of many steps.
 
 Why apart: Chalice replaces the API's whole definition at each deploy, its gateway responses too. The public stages
 keep what they serve until a deployment with everything in it is complete, so no client ever meets a half of it.
@@ -20,19 +20,32 @@ from infra.gateway import RESPONSES, STAGES, body, headers
 KEPT = 5
 # What tells our deployments from Chalice's.
 _OURS = "roadstead"
+# What app.py calls the function that tells the queue by which it is fed.
+_JOBS = "do_jobs"
 
 
 def deployed_api(project: Path, stage: str) -> str:
     """Return the id of the API that Chalice deployed; raise LookupError where it deployed none."""
+    found = [each["rest_api_id"] for each in _deployed(project, stage) if each["resource_type"] == "rest_api"]
+    if not found:
+        raise LookupError(f"{stage}.json names no API: did `chalice deploy` end well?")
+    return str(found[0])
+
+
+def let_jobs_go_on(functions: Any, project: Path, stage: str) -> None:
+    """Let the function of jobs wake itself, which Lambda takes for a mistake and ends at the 16th time."""
+    for each in _deployed(project, stage):
+        if each["name"] == _JOBS:
+            functions.put_function_recursion_config(FunctionName=each["lambda_arn"], RecursiveLoop="Allow")
+
+
+def _deployed(project: Path, stage: str) -> list[dict[str, str]]:
     record = project / ".chalice" / "deployed" / f"{stage}.json"
     try:
-        resources = json.loads(record.read_text())["resources"]
+        found: list[dict[str, str]] = json.loads(record.read_text())["resources"]
     except FileNotFoundError as error:
         raise LookupError(f"nothing is deployed: run `chalice deploy --stage {stage}` first") from error
-    found = [each["rest_api_id"] for each in resources if each["resource_type"] == "rest_api"]
-    if not found:
-        raise LookupError(f"{record.name} names no API: did `chalice deploy` end well?")
-    return str(found[0])
+    return found
 
 
 def finish(gateway: Any, api: str, host: str) -> Iterator[str]:

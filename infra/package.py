@@ -222,6 +222,7 @@ def _function(name: str, sam: Json) -> Json:
     properties["Code"] = {"S3Bucket": {"Ref": "CodeBucket"}, "S3Key": {"Ref": "CodeKey"}}
     properties["Environment"] = {"Variables": _environment(sam["Environment"]["Variables"])}
     properties["LoggingConfig"] = {"LogGroup": {"Ref": logs}, "LogFormat": "Text"}
+    properties |= _loop(sam)
     made: Json = {
         name: {"Type": "AWS::Lambda::Function", "Properties": properties},
         logs: {
@@ -238,6 +239,12 @@ def _function(name: str, sam: Json) -> Json:
         elif event["Type"] == "SQS":
             made |= _feeding(name, event["Properties"])
     return made
+
+
+def _loop(sam: Json) -> Json:
+    """Return what lets jobs go on: Lambda takes what wakes itself for a mistake, and ends it at the 16th time."""
+    fed = [_queue_of(event["Properties"]) for event in sam.get("Events", {}).values() if event["Type"] == "SQS"]
+    return {"RecursiveLoop": "Allow"} if JOBS_QUEUE in fed else {}
 
 
 def _feeding(name: str, source: Json) -> Json:
@@ -279,6 +286,8 @@ def _schedule(name: str, rate: str) -> Json:
         },
         f"{name}Failures": {
             "Type": "AWS::Lambda::EventInvokeConfig",
+            # Lambda tries whether the role may, and refuses where it may not yet.
+            "DependsOn": [f"{name}FailuresPolicy"],
             "Properties": {
                 "FunctionName": {"Ref": name},
                 "Qualifier": "$LATEST",

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -11,6 +12,7 @@ from moto import mock_aws
 
 from infra import finish
 from infra.gateway import RESPONSES, STAGES
+from infra.package import ROOT
 
 HOST = "registry.example.org"
 
@@ -100,6 +102,21 @@ def test_the_api_is_found_in_chalice_s_record(tmp_path: Path) -> None:
     (folder / "prod.json").write_text(json.dumps(record))
 
     assert finish.deployed_api(tmp_path, "prod") == "abc"
+
+
+def test_the_function_of_jobs_may_wake_itself(tmp_path: Path) -> None:
+    told: list[dict[str, str]] = []
+    functions = SimpleNamespace(put_function_recursion_config=lambda **given: told.append(given))
+    folder = tmp_path / ".chalice" / "deployed"
+    folder.mkdir(parents=True)
+    names = ("do_jobs", "take_arrivals", "do_jobs-sqs-event-source")
+    record = {"resources": [{"name": name, "lambda_arn": f"arn:{name}"} for name in names]}
+    (folder / "prod.json").write_text(json.dumps(record))
+
+    finish.let_jobs_go_on(functions, tmp_path, "prod")
+
+    assert told == [{"FunctionName": "arn:do_jobs", "RecursiveLoop": "Allow"}]
+    assert "\ndef do_jobs(" in (ROOT / "app.py").read_text()
 
 
 @pytest.mark.parametrize("record", [None, {"resources": []}], ids=["never deployed", "no API"])

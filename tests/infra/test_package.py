@@ -102,6 +102,31 @@ def test_fragments_have_the_sections_of_a_template(path: Path) -> None:
     assert set(yaml.safe_load(path.read_text())) <= sections | {"AWSTemplateFormatVersion", "Description"}
 
 
+@pytest.mark.parametrize("path", sorted(FRAGMENTS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_nothing_is_said_twice_in_a_fragment(path: Path) -> None:
+    """Of two values under one key the last one counts, and nobody is told."""
+    assert [key for keys in keys_of(yaml.compose(path.read_text())) for key in keys if keys.count(key) > 1] == []
+
+
+def keys_of(node: yaml.Node | None) -> Iterator[list[str]]:
+    """Yield the keys of every mapping below a node."""
+    if isinstance(node, yaml.MappingNode):
+        yield [key.value for key, _ in node.value]
+        for _, value in node.value:
+            yield from keys_of(value)
+    for each in node.value if isinstance(node, yaml.SequenceNode) else ():
+        yield from keys_of(each)
+
+
+@pytest.mark.parametrize("name", ["storage", "replica"])
+def test_no_two_statements_of_a_policy_have_one_name(name: str) -> None:
+    """Of a bucket's policy in which two have, AWS takes neither."""
+    for policy in of_type(only(name), "AWS::S3::BucketPolicy").values():
+        names = [each.get("Sid") for each in statements(policy)]
+        assert names
+        assert len(names) == len(set(names))
+
+
 def test_two_fragments_that_define_the_same_thing_are_refused(sam: Json) -> None:
     with pytest.raises(ValueError, match="again defines again: Bucket"):
         merged(sam, {**fragments(), "again": {"Resources": {"Bucket": {}}}})
@@ -176,6 +201,30 @@ def test_what_is_called_by_a_schedule_keeps_its_failures(template: Json) -> None
     assert {"RepairIndex", "WakeJobs"} <= called
     for name in called:
         assert kept[f"{name}Failures"]["Properties"]["DestinationConfig"] == {"OnFailure": queue}
+
+
+def test_failures_are_sent_to_a_queue_once_the_role_may(template: Json) -> None:
+    """Lambda tries it when it is told, and CloudFormation makes first what nothing waits for."""
+    policies = of_type(template, "AWS::IAM::Policy")
+
+    for name, each in of_type(template, "AWS::Lambda::EventInvokeConfig").items():
+        function = template["Resources"][each["Properties"]["FunctionName"]["Ref"]]["Properties"]
+        [waited_for] = each["DependsOn"]
+        assert {"Fn::GetAtt": [policies[waited_for]["Properties"]["Roles"][0]["Ref"], "Arn"]} == function["Role"], (
+            name
+        )
+        assert [one["Action"] for one in statements(policies[waited_for])] == ["sqs:SendMessage"]
+
+
+def test_the_function_that_wakes_itself_may(template: Json) -> None:
+    """Else Lambda ends it at its 16th message in a row, and a long job stands until the next minute."""
+    may = {name for name, each in of_type(template, "AWS::Lambda::Function").items()
+           if each["Properties"].get("RecursiveLoop") == "Allow"}  # fmt: skip
+    feeds = of_type(template, "AWS::Lambda::EventSourceMapping").values()
+    jobs = {"Fn::GetAtt": ["JobsQueue", "Arn"]}
+
+    assert may == {each["Properties"]["FunctionName"]["Ref"] for each in feeds
+                   if each["Properties"]["EventSourceArn"] == jobs} == {"DoJobs"}  # fmt: skip
 
 
 def test_the_api_is_regional_and_takes_bytes(template: Json) -> None:
@@ -266,6 +315,15 @@ def test_nothing_is_spoken_to_without_tls(template: Json) -> None:
         open_ += [name for name in of_type(template, kind) if {"Ref": name} not in guarded]
 
     assert open_ == []
+
+
+@pytest.mark.parametrize("name", ["storage", "replica", "api"])
+def test_the_policy_of_a_queue_is_about_it_alone(name: str) -> None:
+    """SQS refuses a statement with two resources."""
+    for policy in of_type(only(name), "AWS::SQS::QueuePolicy").values():
+        [queue] = policy["Properties"]["Queues"]
+        for each in statements(policy):
+            assert each["Resource"] == {"Fn::GetAtt": [queue["Ref"], "Arn"]}
 
 
 def _refuses_plain(statement: Json) -> bool:

@@ -46,7 +46,7 @@ def test_the_replica_is_a_clean_stack_of_its_own(tmp_path: Path) -> None:
 
 
 def test_the_bucket_there_can_take_the_place_of_the_first_one() -> None:
-    own = ("Table", "ArrivalsQueue", "ArrivalsDeadLetters", "ArrivalsPolicy")
+    own = ("Table", "ArrivalsQueue", "ArrivalsDeadLetters", "ArrivalsPolicy", "ArrivalsDeadLettersPolicy")
     first = {name: each for name, each in STORAGE["Resources"].items() if name not in own}
     bucket = {**first["Bucket"], "Properties": {**first["Bucket"]["Properties"]}}
     # It has a table that follows the first one: nothing has to be read out of the bucket's events.
