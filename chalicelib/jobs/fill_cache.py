@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from chalicelib.changes import caching, charging, indexing
 from chalicelib.changes.caching import ACTOR, Upstream
@@ -181,6 +182,7 @@ def _happened(looked: _Round, digest: Digest, tag: Tag | None) -> Happened:
         repository=looked.repository.name,
         reference=tag.name if tag else str(digest),
         digest=str(digest),
+        host=urlsplit(looked.services.settings.public_url).netloc,
     )
 
 

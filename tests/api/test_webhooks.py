@@ -251,6 +251,7 @@ def test_what_is_told_is_taken_by_its_consumers(hooked: Hooked) -> None:
     consumers.flux(*taken["default"], "t0ken")
     image = Image("registry.test/library/team/app", "v1")
     assert consumers.argo_cd(*taken["default"], "t0ken") == image
+    assert consumers.image_updater(*taken["default"], "t0ken") == image
     assert consumers.kargo(*taken["default"], "t0ken") == [image]
     assert consumers.cloud_events(*taken["cloud"])["resources"][0]["tag"] == "v1"
     assert "library/team/app:v1" in str(consumers.slack(*taken["slack"]))
@@ -322,16 +323,27 @@ def test_of_a_repository_that_was_empty_nothing_is_told(hooked: Hooked) -> None:
     assert len(hooked.told()) == 1
 
 
-def test_a_copy_is_told_as_a_push(hooked: Hooked) -> None:
+def test_a_copy_is_told_as_a_push_of_each_of_its_tags(hooked: Hooked) -> None:
     digest = hooked.registry.image("one/app", "v1", "one")
-    hooked.create(policy(hooked.address))
-    source = "one/app:v1"
-    assert hooked.api("POST", f"/projects/library/repositories/copy/artifacts?from={source}").status == 201
+    hooked.registry.image("one/app", "stable", "one")
+    untagged = hooked.registry.image("one/app", "v2", "two")
+    assert hooked.client.ask("DELETE", "/v2/one/app/manifests/v2").status == 202
+    hooked.create(
+        policy(hooked.address, targets=[{"type": "http", "address": hooked.address, "auth_header": "t0ken"}])
+    )
+    for source in ("one/app:v1", f"one/app@{untagged}"):
+        assert hooked.api("POST", f"/projects/library/repositories/copy/artifacts?from={source}").status == 201
 
-    [told] = hooked.told()
+    told = hooked.told()
 
-    assert told["event_data"]["repository"]["repo_full_name"] == "library/copy"
-    assert told["event_data"]["resources"][0]["digest"] == digest
+    resources = [each["event_data"]["resources"][0] for each in told]
+    assert {(each["tag"], each["digest"]) for each in resources} == {
+        ("v1", digest),
+        ("stable", digest),
+        (untagged, untagged),
+    }
+    images = [consumers.argo_cd(each.headers, each.content, "t0ken") for each in hooked.receiver.taken]
+    assert Image("registry.test/library/copy", "stable") in images
 
 
 def test_cloud_events_and_slack_are_told_in_their_ways_and_each_target_has_its_task(hooked: Hooked) -> None:

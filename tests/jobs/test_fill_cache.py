@@ -1,6 +1,7 @@
 """What completes a cache of another registry: beside another one and the collector, whole or not at all."""
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,16 +11,20 @@ from chalicelib.jobs.steps import Again, Done, Outcome, TaskRun
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Repository, Tag
-from chalicelib.policy.jobs import Trigger
+from chalicelib.policy.jobs import Kind, Trigger
+from chalicelib.policy.webhook_payloads import Happened
+from chalicelib.policy.webhooks import EventType, Notify, Policy, Target
 from chalicelib.services import Services
-from chalicelib.store import blobs, cached, holds, layout, manifests
+from chalicelib.store import blobs, cached, executions, holds, layout, manifests
 from chalicelib.store.blobs import Blob
 from chalicelib.store.content import GRACE
-from chalicelib.store.directory import members, projects, registries
-from chalicelib.store.directory.members import Kind, Who
+from chalicelib.store.directory import members, projects, registries, webhooks
+from chalicelib.store.directory.members import Kind as Member
+from chalicelib.store.directory.members import Who
 from chalicelib.store.directory.projects import NewProject
 from chalicelib.store.directory.registries import NewRegistry
 from chalicelib.store.directory.users import ADMINISTRATOR, ADMINISTRATOR_ID
+from chalicelib.store.notifications import HAPPENED
 from tests.jobs.collecting import collect
 from tests.memory import Clock, Inline, MemoryObjects, services_over
 from tests.store.client import image
@@ -42,7 +47,7 @@ class World:
         directory, content = self.services.directory, self.services.content
         number = registries.create(directory, NewRegistry("there", "docker-registry", "http://there.test"), "healthy")
         new = NewProject("hub", ADMINISTRATOR_ID, ADMINISTRATOR, {"public": "true"}, {}, registry_id=number)
-        projects.create(directory, new, members.founding(Who(Kind.USER, ADMINISTRATOR_ID, ADMINISTRATOR)))
+        projects.create(directory, new, members.founding(Who(Member.USER, ADMINISTRATOR_ID, ADMINISTRATOR)))
         for name, each in (("1", CONFIG), ("2", LAYER)):
             content.objects.put(layout.data(name), each)
             blob = blobs.register(content, Digest.of(each), Blob(layout.data(name), len(each)))
@@ -93,6 +98,26 @@ def test_an_image_that_is_whole_becomes_an_artifact() -> None:
     assert world.look()
     assert not world.bucket.keys(layout.all_cached(HUB))
     assert not world.bucket.keys(layout.all_noted(HUB))
+
+
+def test_an_image_that_becomes_an_artifact_is_told_with_the_address_that_it_is_pulled_from() -> None:
+    world = World()
+    settings = replace(world.services.settings, public_url="https://registry.example.com:8443")
+    services = replace(world.services, settings=settings)
+    project = projects.find(services.directory, "hub")
+    assert project
+    target = Target(Notify.HTTP, "https://hooks.example.com")
+    policy = webhooks.create(services.directory, project.id, Policy("ci", (target,), (EventType.PUSHED,)), "admin")
+
+    assert isinstance(fill(services), Done)
+
+    [told] = executions.page(services.directory, Kind.WEBHOOK, policy).entries
+    happened = Happened.of(told.parameters[HAPPENED])
+    assert (happened.host, happened.repository, happened.reference) == (
+        "registry.example.com:8443",
+        HUB.name,
+        TAG.name,
+    )
 
 
 def test_what_is_missing_is_waited_for_while_somebody_fetches_it() -> None:

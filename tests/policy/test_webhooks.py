@@ -108,24 +108,35 @@ def test_updaters_of_images_find_what_they_read() -> None:
 
     consumers.flux(headers, content, TOKEN)
     assert consumers.argo_cd(headers, content, TOKEN) == IMAGE
+    assert consumers.image_updater(headers, content, TOKEN) == IMAGE
     assert consumers.kargo(headers, content, TOKEN) == [IMAGE]
 
 
-def test_updaters_of_images_find_what_has_no_tag_and_pass_over_deletions() -> None:
-    headers, content = sent(DEFAULT, replace(PUSHED, reference=DIGEST))
-    assert consumers.argo_cd(headers, content, TOKEN) == Image(IMAGE.name, DIGEST)
-    assert consumers.kargo(headers, content, TOKEN) == [Image(IMAGE.name, DIGEST)]
+@pytest.mark.parametrize("host", ["registry.example.com:8443", "localhost:5000"])
+def test_updaters_of_images_find_what_has_no_tag_wherever_the_registry_is(host: str) -> None:
+    headers, content = sent(DEFAULT, replace(PUSHED, reference=DIGEST, host=host))
+    image = Image(f"{host}/library/team/app", DIGEST)
 
+    assert consumers.argo_cd(headers, content, TOKEN) == image
+    assert consumers.image_updater(headers, content, TOKEN) == image
+    assert consumers.kargo(headers, content, TOKEN) == [image]
+
+
+def test_of_deletions_some_updaters_make_nothing_and_others_refuse_them() -> None:
     headers, content = sent(DEFAULT, replace(PUSHED, type=EventType.DELETED, also=(OTHER,)))
+
+    consumers.flux(headers, content, TOKEN)
     assert consumers.argo_cd(headers, content, TOKEN) is None
-    assert consumers.kargo(headers, content, TOKEN) == []
+    for refusing in (consumers.image_updater, consumers.kargo):
+        with pytest.raises(AssertionError):
+            refusing(headers, content, TOKEN)
 
 
 @pytest.mark.parametrize(
     ("change", "wrong"),
     [
         ({"occur_at": "now"}, "occur_at"),
-        ({"event_data": {"repository": {"name": None}}}, "name"),
+        ({"event_data": {"repository": {"name": 7}}}, "name"),
         ({"event_data": {"repository": {}, "resources": {}}}, "resources"),
     ],
 )
@@ -137,6 +148,10 @@ def test_what_a_consumer_could_not_read_would_be_seen(change: dict[str, Any], wr
         consumers.flux({**headers, "authorization": f"Bearer {TOKEN}"}, content, TOKEN)
     with pytest.raises(AssertionError):
         consumers.cloud_events(headers, content)
+    with pytest.raises(AssertionError):
+        consumers.image_updater(*sent(CLOUD, PUSHED), TOKEN)
+    with pytest.raises(AssertionError):
+        consumers.kargo(*sent(DEFAULT, replace(PUSHED, host="")), TOKEN)
 
 
 def test_what_happened_to_many_at_once_names_each_and_slack_the_first() -> None:
@@ -165,13 +180,15 @@ def test_a_target_s_type_and_format_say_what_is_sent(target: Target, kind: str, 
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+# Whoever does something has a name that can be printed (`policy.people`).
+names = texts.filter(str.isprintable)
 
 
 happenings = st.builds(
     Happened,
     st.sampled_from(EventType),
     st.integers(0, 2**33),
-    texts,
+    names,
     texts,
     texts,
     texts,

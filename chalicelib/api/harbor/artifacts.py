@@ -20,7 +20,7 @@ from chalicelib.api.http import Response
 from chalicelib.changes import fixed, indexing, replicating
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import RegistryError
-from chalicelib.oci.names import Repository
+from chalicelib.oci.names import Repository, Tag
 from chalicelib.policy import access
 from chalicelib.policy.grants import Action
 from chalicelib.policy.webhook_payloads import Happened
@@ -59,14 +59,16 @@ def delete_artifact(call: HarborCall) -> Response:
     return done()
 
 
-def _happened(call: HarborCall, kind: EventType, repository: Repository, digest: Digest) -> Happened:
+def _happened(
+    call: HarborCall, kind: EventType, repository: Repository, digest: Digest, tag: Tag | None = None
+) -> Happened:
     """Return what webhooks are told of an artifact."""
     return Happened(
         type=kind,
         moment=int(call.services.now().timestamp()),
         operator=call.principal.name,
         repository=repository.name,
-        reference=str(digest),
+        reference=tag.name if tag else str(digest),
         digest=str(digest),
         host=call.request.host,
     )
@@ -85,7 +87,7 @@ def copy_artifact(call: HarborCall) -> Response:
         raise bad_request("from must be <project>/<repository>:<tag> or <project>/<repository>@<digest>")
     source = _source(call, match["name"], match["tag"] or match["digest"])
     tags = belongings.copy(call.services, source, call.project, target)
-    events = [_happened(call, EventType.PUSHED, target, source.digest)]
+    events = [_happened(call, EventType.PUSHED, target, source.digest, tag) for tag in tags or (None,)]
     with indexing.notified(call.services, call.project, events):
         call.log("artifact", "create", f"{target}@{source.artifact.digest}")
     replicating.tagged(call.services, call.principal.name, target, source.digest, tags)
