@@ -21,7 +21,6 @@ from chalicelib.cli.session import Session
 
 _ENDED = frozenset({"Success", "Error", "Stopped"})
 _DONE = "Success"
-_PENDING = "Pending"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 3.0
 _WAIT = click.option("--wait/--no-wait", default=True, show_default=True, help="Follow it to its end.")
 
@@ -121,11 +120,10 @@ def _follow(asked: Session, where: str, rest: Callable[[float], None] = time.sle
     try:
         while True:
             found = asked.client.get(where)
-            if found.get("job_status") != _PENDING:
-                lines = _log(asked.client, where)
-                for line in lines[shown:]:
-                    asked.out.note(text.clean(line))
-                shown = len(lines)
+            lines = _log(asked.client, where)
+            for line in lines[shown:]:
+                asked.out.note(text.clean(line))
+            shown = len(lines)
             if found.get("job_status") in _ENDED:
                 return found
             rest(pause)

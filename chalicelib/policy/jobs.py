@@ -3,7 +3,8 @@
 Invariants:
 * `TRANSITIONS` is the only place that says what may become of a task; whoever changes one asks `after`.
 * A task that ended stays as it ended, but for an error, which somebody may have tried again.
-* An execution is in the state that its tasks are in together: `together` needs their numbers alone.
+* An execution is in the state that its tasks are in together: `together` needs their numbers alone. It runs from its
+  beginning until the last of its tasks has ended, as in Harbor: who polls waits while it is Running.
 
 Specification: the job states and vendor types of Harbor 2.16.
 """
@@ -99,8 +100,8 @@ TRANSITIONS: Mapping[Status, Mapping[Event, Status]] = MappingProxyType({
 })
 # fmt: on
 ACTIVE = frozenset({Status.PENDING, Status.SCHEDULED, Status.RUNNING})
-# From what tells most of an execution to what tells least: one that runs anywhere runs.
-_TOGETHER = (Status.RUNNING, Status.SCHEDULED, Status.PENDING, Status.ERROR, Status.STOPPED, Status.SUCCESS)
+# From what tells most of an execution that has ended to what tells least.
+_ENDED = (Status.ERROR, Status.STOPPED, Status.SUCCESS)
 
 
 def after(status: Status, event: Event) -> Status | None:
@@ -110,7 +111,9 @@ def after(status: Status, event: Event) -> Status | None:
 
 def together(numbers: Mapping[Status, int]) -> Status:
     """Return the state of an execution by how many of its tasks are in each."""
-    return next((status for status in _TOGETHER if numbers.get(status, 0) > 0), Status.SUCCESS)
+    if any(numbers.get(status, 0) > 0 for status in ACTIVE):
+        return Status.RUNNING
+    return next((status for status in _ENDED if numbers.get(status, 0) > 0), Status.SUCCESS)
 
 
 MOST_TRIES = 6

@@ -78,7 +78,7 @@ def test_the_history_of_a_kind_is_its_executions_the_latest_first(world: World, 
     listed = world.registry.get(operated.path)
 
     assert [each["id"] for each in listed] == [second.execution_id, first.execution_id]
-    assert [each["job_status"] for each in listed] == ["Pending", "Success"]
+    assert [each["job_status"] for each in listed] == ["Running", "Success"]
     assert listed[1]["job_name"] == operated.kind
     assert orjson.loads(listed[1]["job_parameters"]) == {"dry_run": True, "freed_space": 42}
     assert world.registry.get(f"{operated.path}/{first.execution_id}") == listed[1]

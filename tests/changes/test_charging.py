@@ -240,7 +240,7 @@ def test_an_administrator_has_what_is_used_counted_anew(registry: Registry) -> N
     assert begun.status == 201
     assert registry.api("POST", "/quotas/reconciliations").status == 409
     where = begun.headers["Location"].removeprefix(API)
-    assert registry.get(where)["job_status"] == "Pending"
+    assert registry.get(where)["job_status"] == "Running"
 
     services = registry.client.services
     (task,) = executions.tasks(services.directory, int(where.rpartition("/")[2]))

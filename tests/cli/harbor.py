@@ -218,7 +218,7 @@ class Harbor:
     )
     # How a job goes, look by look: its status and its log so far; and what it found.
     job: list[tuple[str, str]] = field(
-        default_factory=lambda: [("Pending", ""), ("Running", "one\n"), ("Success", "one\ntwo\n")]
+        default_factory=lambda: [("Running", ""), ("Running", "one\n"), ("Success", "one\ntwo\n")]
     )
     region: Row = field(
         default_factory=lambda: {

@@ -78,7 +78,7 @@ def test_what_names_no_repository_is_refused(cli: Cli, harbor: Harbor, target: s
 @pytest.mark.parametrize("status", ["Error", "Stopped"])
 def test_a_job_that_did_not_end_well_fails(cli: Cli, harbor: Harbor, status: str) -> None:
     for command in ("gc", "verify"):
-        harbor.job = [("Pending", ""), (status, "why\n")]
+        harbor.job = [("Running", ""), (status, "why\n")]
         done = cli(command)
         assert done.exit_code == 1
         assert f"status {status}" in done.stderr

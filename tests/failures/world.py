@@ -77,7 +77,7 @@ class World:
 
     def rest(self) -> None:
         """Stop the verification that waits: there can be one at a time, and nobody does any here."""
-        for each in self.server.ask("GET", f"{API}/system/verify?q=job_status=Pending").json():
+        for each in self.server.ask("GET", f"{API}/system/verify?q=job_status=Running").json():
             self.server.ask("PUT", f"{API}/system/verify/{each['id']}")
 
     def ask(self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:

@@ -27,7 +27,7 @@ async def ended(look: Callable[[], Awaitable[Any]]) -> Any:
     """Return what is looked at once it has ended."""
     for _ in range(_SECONDS * 4):
         found = await look()
-        if found.job_status not in ("Pending", "Running", "Scheduled"):
+        if found.job_status != "Running":
             return found
         await asyncio.sleep(0.25)
     raise AssertionError(found)

@@ -132,7 +132,7 @@ async def run(client: HarborAsyncClient, number: int, *, dry_run: bool) -> int:
     async def ended() -> RetentionExecution:
         while True:
             found = next(each for each in await client.get_retention_executions(number) if each.id == begun)
-            if found.status not in ("Pending", "Running", "Scheduled"):
+            if found.status != "Running":
                 return found
             await asyncio.sleep(0.1)
 

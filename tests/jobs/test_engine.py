@@ -86,7 +86,7 @@ def test_a_job_goes_on_from_step_to_step_and_reports() -> None:
 
     world = World(step)
     execution = world.start({"dry_run": True})
-    assert execution.status is Status.PENDING
+    assert (execution.status, world.task(execution).status) == (Status.RUNNING, Status.PENDING)
     [(task_id, _)] = world.queue.sent
 
     world.work(task_id)
@@ -122,7 +122,7 @@ def test_one_that_waits_is_woken_when_its_time_comes() -> None:
     execution = world.start()
     [(task_id, _)] = world.queue.sent
     world.work(task_id)
-    assert world.found(execution).status is Status.SCHEDULED
+    assert world.task(execution).status is Status.SCHEDULED
     assert world.queue.sent[1:] == [(task_id, 300)]
 
     world.pass_by(299)
@@ -158,7 +158,7 @@ def test_a_failed_step_is_tried_again_later_and_given_up_in_the_end() -> None:
 
     for failures in range(1, MOST_TRIES):
         world.work(task_id)
-        assert world.found(execution).status is Status.SCHEDULED
+        assert world.task(execution).status is Status.SCHEDULED
         assert world.queue.sent[-1] == (task_id, pause(failures))
         world.pass_by(pause(failures))
     world.work(task_id)
@@ -188,7 +188,7 @@ def test_what_was_given_up_can_be_tried_again() -> None:
     fails[0] = False
 
     assert executions.retry(world.services.directory, task_id)
-    assert world.found(execution).status is Status.PENDING
+    assert world.task(execution).status is Status.PENDING
     assert not world.found(execution).ended
     world.work(task_id)
 
@@ -314,7 +314,7 @@ def test_of_a_kind_that_is_alone_the_second_is_refused_until_the_first_has_ended
     assert refused.value.status == 409
 
     world.work(world.task(first).id)
-    assert world.start().status is Status.PENDING
+    assert world.start().status is Status.RUNNING
 
 
 def test_an_execution_is_what_its_tasks_are_together_and_sums_up_their_reports() -> None:
@@ -324,7 +324,7 @@ def test_an_execution_is_what_its_tasks_are_together_and_sums_up_their_reports()
 
     world.work(second.id)
     found = world.found(execution)
-    assert (found.status, found.metrics[Status.SUCCESS], found.metrics[Status.PENDING]) == (Status.PENDING, 1, 2)
+    assert (found.status, found.metrics[Status.SUCCESS], found.metrics[Status.PENDING]) == (Status.RUNNING, 1, 2)
     world.work(first.id)
     executions.stop_task(world.services.directory, third.id)
 

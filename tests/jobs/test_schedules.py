@@ -124,7 +124,7 @@ def test_tasks_of_a_paused_kind_wait() -> None:
     world.work(world.task(execution).id)
     world.pass_by(3600)
     engine.tick(world.services)
-    assert world.found(execution).status is Status.PENDING
+    assert world.task(execution).status is Status.PENDING
     assert len(world.queue.sent) == 1
 
     pauses.resume(directory, KIND)

@@ -60,7 +60,7 @@ def _collect(server: Server, *, untagged: bool) -> dict[str, int]:
         if shown["job_status"] == "Success":
             report: dict[str, int] = orjson.loads(shown["job_parameters"])
             return report
-        assert shown["job_status"] in ("Pending", "Running"), shown
+        assert shown["job_status"] == "Running", shown
         time.sleep(0.05)
 
 

@@ -47,7 +47,7 @@ def test_a_job_that_is_started_is_done(engine: Engine, tmp_path: Path) -> None:
 def test_what_a_killed_server_left_is_done_by_the_next_one(engine: Engine, tmp_path: Path) -> None:
     with started(["serve"], tmp_path, over(engine) | {"JOBS": "false"}) as server:
         number = begin(server)
-        assert shown(server, number)["job_status"] == "Pending"
+        assert shown(server, number)["job_status"] == "Running"
         server.end(signal.SIGKILL)
 
     with started(["serve"], tmp_path, over(engine)) as server:
