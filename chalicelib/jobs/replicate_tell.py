@@ -1,16 +1,16 @@
 """Tells webhooks what became of a replication task: those of the project here that content came into or went from.
 
-Specification: Harbor 2.16's REPLICATION event.
+Specification: Harbor 2.16's REPLICATION event. There each task tells of one resource; here of all that it copied.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from chalicelib.jobs.replicate_copy import Progress
 from chalicelib.jobs.steps import Failed, Outcome, TaskRun
-from chalicelib.policy.jobs import Status, Trigger
+from chalicelib.policy.jobs import Status
 from chalicelib.policy.webhook_payloads import Happened
 from chalicelib.policy.webhooks import EventType
 from chalicelib.services import Services
@@ -21,11 +21,6 @@ from chalicelib.store.directory.replication import Stored
 from chalicelib.store.replicating import REPOSITORY, TO
 
 _TYPE = "image"
-TRIGGERS: Mapping[Trigger, str] = {
-    Trigger.MANUAL: "manual",
-    Trigger.SCHEDULE: "scheduled",
-    Trigger.EVENT: "event_based",
-}
 
 
 def tell(
@@ -38,40 +33,47 @@ def tell(
         return
     if not webhooks.wanting(project, EventType.REPLICATED):
         return
-    told = _told(services, run, stored, registry, outcome)
-    told["successful_artifact"] = _artifacts(progress.copied, Status.SUCCESS)
-    told["failed_artifact"] = _artifacts(progress.failed, Status.ERROR)
-    more = {"replication": {name: value for name, value in told.items() if value not in ("", [])}}
-    moment = int(services.now().timestamp())
-    happened = Happened(EventType.REPLICATED, moment, told["trigger_type"].upper(), here, more=more)
-    notifications.tell(run.directory, project, [happened])
-
-
-def _told(services: Services, run: TaskRun, stored: Stored, registry: Registry, outcome: Outcome) -> dict[str, Any]:
-    host = urlsplit(services.settings.public_url).netloc
     execution = executions.get(run.directory, run.execution_id)
-    begun = int(datetime.fromisoformat(execution.started).timestamp()) if execution else 0
+    told = {
+        **_told(services, run, stored, registry),
+        "job_status": Status.ERROR if isinstance(outcome, Failed) else Status.SUCCESS,
+        "execution_timestamp": int(datetime.fromisoformat(execution.started).timestamp()) if execution else 0,
+        "successful_artifact": list(_artifacts(run, here, progress.copied, Status.SUCCESS)),
+        "failed_artifact": list(_artifacts(run, here, progress.failed, Status.ERROR)),
+    }
+    more = {"replication": {name: value for name, value in told.items() if value not in ("", [])}}
+    moment, who = int(services.now().timestamp()), execution.by if execution else ""
+    notifications.tell(run.directory, project, [Happened(EventType.REPLICATED, moment, who, here, more=more)])
+
+
+def _told(services: Services, run: TaskRun, stored: Stored, registry: Registry) -> dict[str, Any]:
     policy, source, target = stored.policy, run.parameters[REPOSITORY], run.parameters[TO]
     there = {"registry_name": registry.name, "registry_type": registry.type, "endpoint": registry.url}
     here = {"registry_type": "harbor", "endpoint": services.settings.public_url}
     return {
-        "harbor_hostname": host.partition(":")[0],
-        "job_status": Status.ERROR if isinstance(outcome, Failed) else Status.SUCCESS,
+        "harbor_hostname": urlsplit(services.settings.public_url).hostname or "",
         "description": policy.description,
         "artifact_type": _TYPE,
         "authentication_type": registry.credential_type,
         "override_mode": policy.override,
-        "trigger_type": TRIGGERS[run.trigger],
+        "trigger_type": run.trigger,
         "policy_creator": stored.creator,
-        "execution_timestamp": begun,
+        "execution_id": run.execution_id,
+        "task_id": run.task_id,
         "src_resource": {**(there if policy.pulls else here), "namespace": _namespace(source)},
         "dest_resource": {**(here if policy.pulls else there), "namespace": _namespace(target)},
     }
 
 
 def _namespace(repository: str) -> str:
-    return repository.rpartition("/")[0]
+    project, slash, _ = repository.partition("/")
+    return project if slash else ""
 
 
-def _artifacts(names: list[str], status: Status) -> list[dict[str, str]]:
-    return [{"type": _TYPE, "status": status, "name_tag": name.rpartition("/")[2]} for name in names]
+def _artifacts(run: TaskRun, here: str, names: Iterable[str], status: Status) -> Iterable[dict[str, Any]]:
+    """Return artifacts, which are named as they are at the source, by their names here, below the project's."""
+    for name in names:
+        what = name.removeprefix(run.parameters[REPOSITORY])
+        references = what[1:].split(",") if what else []
+        named = f"{here.partition('/')[2]}{what}"
+        yield {"type": _TYPE, "status": status, "name_tag": named, "references": references}

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 from chalicelib.changes import replicating
@@ -27,14 +28,14 @@ from chalicelib.oci.names import Repository, Tag
 from chalicelib.policy import immutability, retention
 from chalicelib.policy.audit import Event
 from chalicelib.policy.jobs import Kind
-from chalicelib.policy.retention import Action, Candidate, Policy, Verdict
+from chalicelib.policy.retention import Action, Candidate, Policy, Rule, Verdict
 from chalicelib.policy.webhook_payloads import Happened
 from chalicelib.policy.webhooks import EventType
 from chalicelib.services import Services
-from chalicelib.store import cascade, notifications, schedules
+from chalicelib.store import cascade, executions, notifications, schedules
 from chalicelib.store.cascade import Manner
 from chalicelib.store.condemned import Doom
-from chalicelib.store.directory import audit, immutable_rules, labels, projects
+from chalicelib.store.directory import audit, immutable_rules, labels, projects, webhooks
 from chalicelib.store.directory import retention as policies
 from chalicelib.store.directory.projects import Project
 from chalicelib.store.index import Index, artifacts, events, repositories
@@ -149,18 +150,25 @@ class _Retention:
         """Tell webhooks what was deleted; of nothing there is nothing to tell."""
         if not self.gone:
             return
-        deleted = [{"type": "image", "name_tag": name, "status": "SUCCESS"} for name in self.gone[:_MOST_TOLD]]
+        directory, project = self.run.directory, self.scope.project
+        if not webhooks.wanting(project, EventType.RETAINED):
+            return
+        host = urlsplit(self.services.settings.public_url).hostname
         told = {
             **report,
-            "project_name": self.scope.project.name,
+            **({"harbor_hostname": host} if host else {}),
+            "project_name": project.name,
             "retention_policy_id": self.run.vendor_id,
-            "status": "SUCCESS",
-            "deleted_artifact": deleted,
+            "retention_rule": [_told_rule(rule) for rule in self.scope.policy.rules],
+            "result": "SUCCESS",
+            "deleted_artifact": [
+                {"type": "image", "name_tag": name, "status": "SUCCESS"} for name in self.gone[:_MOST_TOLD]
+            ],
         }
-        happened = Happened(
-            EventType.RETAINED, self._moment(), ACTOR, self.home.repository.name, more={"retention": told}
-        )
-        notifications.tell(self.run.directory, self.scope.project, [happened])
+        execution = executions.get(directory, self.run.execution_id)
+        by, more = execution.by if execution else "", {"retention": told}
+        happened = Happened(EventType.RETAINED, self._moment(), by, self.home.repository.name, more=more)
+        notifications.tell(directory, project, [happened])
 
     def _moment(self) -> int:
         return int(self.services.now().timestamp())
@@ -201,7 +209,7 @@ class _Retention:
                 raise
         else:
             self.gone.append(f"{name}:{candidate.tags[0]}" if candidate.tags else f"{name}@{digest}")
-            self._audit(digest)
+            self._audit(digest, candidate.tags[0] if candidate.tags else str(digest))
             replicating.deleted(self.services, ACTOR, home.repository, going, whole=True)
         return True
 
@@ -212,7 +220,7 @@ class _Retention:
         else:
             settling.deleted(index, home.project_id, home.repository, reference)
 
-    def _audit(self, digest: Digest) -> None:
+    def _audit(self, digest: Digest, reference: str) -> None:
         resource = f"{self.home.repository}@{digest}"
         event = Event(ACTOR, resource, "artifact", "delete", project_id=self.home.project_id)
         try:
@@ -220,7 +228,7 @@ class _Retention:
         except OSError:
             log.exception("the audit log lacks %s", event)
         name, host = self.home.repository.name, urlsplit(self.services.settings.public_url).netloc
-        happened = Happened(EventType.DELETED, self._moment(), ACTOR, name, str(digest), str(digest), host)
+        happened = Happened(EventType.DELETED, self._moment(), ACTOR, name, reference, str(digest), host)
         notifications.tell(self.run.directory, self.scope.project, [happened])
 
     def _log(self, verdicts: Iterable[Verdict], known: Mapping[str, Artifact]) -> None:
@@ -252,6 +260,11 @@ def _candidates(found: Iterable[Artifact], tags: Iterable[TagRecord]) -> Iterato
 
 def _seconds(time: str) -> float:
     return datetime.fromisoformat(time).timestamp() if time else 0
+
+
+def _told_rule(rule: Rule) -> dict[str, Any]:
+    written = retention.written_rule(rule)
+    return {name: written[name] for name in ("template", "params", "tag_selectors", "scope_selectors")}
 
 
 def _label_names(run: TaskRun, found: Iterable[Artifact]) -> Mapping[int, str]:

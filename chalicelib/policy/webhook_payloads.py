@@ -31,6 +31,8 @@ CLOUD_TYPES: Mapping[EventType, str] = MappingProxyType({
     EventType.RETAINED:       "harbor.tag_retention.finished",
 })
 # fmt: on
+# What jobs did to many repositories, or elsewhere, is told without one, as in Harbor: its own member says it all.
+_OF_NO_REPOSITORY = frozenset({EventType.REPLICATED, EventType.RETAINED})
 # A section of a Slack message takes 3 000 characters, and a message 50 of them.
 _LONGEST_SECTION, _MOST_NAMED = 2800, 20
 
@@ -84,6 +86,8 @@ class Telling:
 
 def data(happened: Happened, where: Where) -> dict[str, Any]:
     """Return the data of an event, which all formats share."""
+    if happened.type in _OF_NO_REPOSITORY:
+        return dict(happened.more)
     told: dict[str, Any] = {}
     if happened.reference:
         others = (_resource(happened, digest, digest) for digest in happened.also)

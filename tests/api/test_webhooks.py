@@ -509,12 +509,23 @@ def test_what_retention_deletes_is_told_one_by_one_and_together(hooked: Hooked) 
     assert hooked.told() == []
     assert hooked.api("POST", f"/retentions/{number}/executions", {"dry_run": False}).status == 201
 
-    told = {each["type"]: each["event_data"] for each in hooked.told()}
+    told = {each["type"]: each for each in hooked.told()}
 
-    assert told["DELETE_ARTIFACT"]["resources"][0]["digest"] == first
-    retention = told["TAG_RETENTION"]["retention"]
-    assert (retention["total"], retention["retained"]) == (2, 1)
-    assert retention["deleted_artifact"] == [{"type": "image", "name_tag": "app:v1", "status": "SUCCESS"}]
+    [deleted] = told["DELETE_ARTIFACT"]["event_data"]["resources"]
+    assert (deleted["digest"], deleted["tag"]) == (first, "v1")
+    assert told["TAG_RETENTION"]["operator"] == "admin"
+    assert set(told["TAG_RETENTION"]["event_data"]) == {"retention"}
+    retention = told["TAG_RETENTION"]["event_data"]["retention"]
+    [rule] = retained("latestPushedK", 1)["rules"]
+    assert retention == {
+        "total": 2,
+        "retained": 1,
+        "project_name": "library",
+        "retention_policy_id": int(number),
+        "retention_rule": [rule],
+        "result": "SUCCESS",
+        "deleted_artifact": [{"type": "image", "name_tag": "app:v1", "status": "SUCCESS"}],
+    }
 
 
 def retained(template: str, number: int) -> Json:

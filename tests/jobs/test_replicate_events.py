@@ -151,24 +151,33 @@ def test_what_is_gone_already_is_deleted_well(there: FakeRegistry) -> None:
     assert not there.tags or world.of(APP).status is Status.SUCCESS
 
 
-def test_webhooks_hear_how_a_task_ended(there: FakeRegistry) -> None:
-    add_image(there, APP, "v1")
-    world = World(there, pulling(description="what we mirror"))
+def hooked(world: World, project: str = "library") -> int:
+    """Let the other side of a webhook be told of replications into or out of a project; return its policy."""
     policy = {
         "name": "ci",
         "enabled": True,
         "event_types": ["REPLICATION"],
         "targets": [{"type": "http", "address": "https://hooks.example.com"}],
     }
-    assert world.ours.api("POST", "/projects/library/webhook/policies", policy).status == 201
-    [hook] = world.ours.get("/projects/library/webhook/policies")
+    path = f"/projects/{project}/webhook/policies"
+    assert world.ours.api("POST", path, policy).status == 201
+    [hook] = world.ours.get(path)
+    return int(hook["id"])
+
+
+def test_webhooks_hear_how_a_task_ended(there: FakeRegistry) -> None:
+    add_image(there, APP, "v1")
+    world = World(there, pulling(description="what we mirror"))
+    hook = hooked(world)
 
     world.run()
 
-    [told] = executions.page(world.services.directory, Kind.WEBHOOK, hook["id"]).entries
+    [told] = executions.page(world.services.directory, Kind.WEBHOOK, hook).entries
     happened = told.parameters["happened"]
     replication = happened["more"]["replication"]
-    assert (happened["type"], happened["operator"], happened["repository"]) == ("REPLICATION", "MANUAL", APP)
+    assert (happened["type"], happened["operator"], happened["repository"]) == ("REPLICATION", "admin", APP)
+    assert (replication["trigger_type"], replication["execution_id"]) == ("MANUAL", world.execution)
+    assert replication["task_id"] == world.of(APP).id
     assert replication["src_resource"] == {
         "registry_name": "there",
         "registry_type": "docker-registry",
@@ -176,9 +185,25 @@ def test_webhooks_hear_how_a_task_ended(there: FakeRegistry) -> None:
         "namespace": "library",
     }
     assert replication["dest_resource"]["registry_type"] == "harbor"
-    assert replication["successful_artifact"] == [{"type": "image", "status": "Success", "name_tag": "app:v1"}]
+    assert replication["successful_artifact"] == [
+        {"type": "image", "status": "Success", "name_tag": "app:v1", "references": ["v1"]}
+    ]
     assert (replication["job_status"], replication["description"]) == ("Success", "what we mirror")
     assert "failed_artifact" not in replication
+
+
+def test_webhooks_hear_of_what_came_by_its_name_here(there: FakeRegistry) -> None:
+    add_image(there, "mirror/team/app", "v1")
+    world = World(there, pulling(dest_namespace="one"))
+    hook = hooked(world, "one")
+
+    world.run()
+
+    [told] = executions.page(world.services.directory, Kind.WEBHOOK, hook).entries
+    replication = told.parameters["happened"]["more"]["replication"]
+    [artifact] = replication["successful_artifact"]
+    assert (artifact["name_tag"], artifact["references"]) == ("app:v1", ["v1"])
+    assert (replication["src_resource"]["namespace"], replication["dest_resource"]["namespace"]) == ("mirror", "one")
 
 
 def test_what_retention_deletes_is_deleted_there(there: FakeRegistry) -> None:
