@@ -65,7 +65,7 @@ def put_manifest(call: Call) -> Response:
             indexing.pushed(call.services, call.project.id, call.repository, manifest, digest, tags)
         replicating.pushed(call.services, call.grant.principal.name, call.repository, manifest, digest, tags)
 
-    charged = charging.account(call.services, call.project)
+    charged = charging.account(call.services, call.project, call.repository, call.grant.principal.name)
     charging.put_manifest(charged, call.repository, manifest, digest, tags, told)
     headers = {
         "Location": f"/v2/{call.repository}/manifests/{digest}",
@@ -137,7 +137,7 @@ def post_upload(call: Call) -> Response:
     """Mount a blob, take one whole, or begin an upload (end-4, end-11)."""
     call.repository.check_host(call.request.host)
     mounted = call.request.parameter("mount")
-    charged = charging.account(call.services, call.project)
+    charged = charging.account(call.services, call.project, call.repository, call.grant.principal.name)
     if mounted and _mount(call, charged, Digest.parse(mounted)):
         return _created(call.repository, Digest.parse(mounted))
     wanted = call.request.parameter("digest")

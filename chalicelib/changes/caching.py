@@ -309,7 +309,7 @@ def _check_may_keep(services: Services, project: Project, wish: Wish, size: int)
             raise RegistryError(ErrorCode.DENIED, "another region takes the changes: what is pulled is passed on")
         if configuration.recent(services.directory).get("read_only"):
             raise RegistryError(ErrorCode.DENIED, "the registry is read-only: what is pulled is passed on")
-        charging.check_room(charging.account(services, project), wish.digest, size)
+        charging.check_room(charging.account(services, project, wish.repository, ACTOR), wish.digest, size)
 
 
 def admission(services: Services, project: Project, wish: Wish) -> Callable[[int], None]:
@@ -320,7 +320,7 @@ def admission(services: Services, project: Project, wish: Wish) -> Callable[[int
             found = projects.find(services.directory, project.name)
             if found is None or found.id != project.id:
                 raise RegistryError(ErrorCode.DENIED, f"the project {project.name} was deleted meanwhile")
-            charging.blob(charging.account(services, project), *wish, size)
+            charging.blob(charging.account(services, project, wish.repository, ACTOR), *wish, size)
 
     return admit
 

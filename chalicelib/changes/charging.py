@@ -41,13 +41,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A project that is charged; its limit is `quota.UNLIMITED` where it has none or quotas are switched off."""
+    """A project that is charged; its limit is `quota.UNLIMITED` where it has none or quotas are switched off.
+
+    Webhooks are told which repository it is charged for, and who caused it, where that is known.
+    """
 
     index: Index
     content: Content
     project: Project
     limit: int
     directory: Directory | None = None
+    repository: str = ""
+    by: str = ""
 
     @property
     def bounded(self) -> bool:
@@ -59,14 +64,14 @@ class Account:
         return counting.used(self.index, self.project.id)
 
 
-def account(services: Services, project: Project) -> Account:
-    """Return what is charged for a project."""
+def account(services: Services, project: Project, repository: Repository, by: str = "") -> Account:
+    """Return what is charged for a project when something is added to a repository of it."""
     limit = project.storage_limit
     if limit != quota.UNLIMITED and not configuration.recent(services.directory).get(
         "quota_per_project_enable", True
     ):
         limit = quota.UNLIMITED
-    return Account(services.index, services.content, project, limit, services.directory)
+    return Account(services.index, services.content, project, limit, services.directory, repository.name, by)
 
 
 def account_of(services: Services, repository: Repository) -> Account:
@@ -75,7 +80,7 @@ def account_of(services: Services, repository: Repository) -> Account:
     project = projects.find(services.directory, name)
     if project is None:
         raise RegistryError(ErrorCode.NAME_UNKNOWN, f"there is no project {name}: create it first")
-    return account(services, project)
+    return account(services, project, repository)
 
 
 def check_not_full(charged: Account) -> None:
@@ -181,7 +186,8 @@ def _tell(charged: Account, kind: EventType, details: str) -> None:
     log.warning("%s of project %s: %s", kind, charged.project.name, details)
     if charged.directory:
         moment = int(charged.directory.now().timestamp())
-        happened = Happened(kind, moment, more={"custom_attributes": {"Details": details}})
+        more = {"custom_attributes": {"Details": details}}
+        happened = Happened(kind, moment, charged.by, charged.repository, more=more)
         notifications.tell(charged.directory, charged.project, [happened])
 
 

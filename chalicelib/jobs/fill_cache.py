@@ -163,7 +163,7 @@ def _push(looked: _Round, manifest: Manifest, digest: Digest, tags: Sequence[Tag
         for reference in tags or (digest,):
             indexing.artifact_audited(services, ACTOR, "create", project.id, repository, reference)
 
-    account = charging.account(services, project)
+    account = charging.account(services, project, repository, ACTOR)
     charging.put_manifest(account, repository, manifest, digest, tags, told)
     # Its pull came before it was an artifact, and what nobody pulled goes (the retention policy of a cache).
     moment = Pulls(1, services.now())

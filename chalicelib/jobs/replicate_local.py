@@ -185,7 +185,7 @@ class LocalTarget:
 
     @cached_property
     def _charged(self) -> Account:
-        return charging.account(self.services, self._project)
+        return charging.account(self.services, self._project, self.repository, ACTOR)
 
     @property
     def _content(self) -> Content:

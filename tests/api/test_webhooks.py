@@ -491,11 +491,15 @@ def test_a_quota_that_is_nearly_or_wholly_used_is_told(hooked: Hooked) -> None:
     path = f"/v2/library/app/blobs/uploads/?digest={Digest.of(b'y' * 900)}"
     assert hooked.client.ask("POST", path, b"y" * 900).status == 403
 
-    told = {each["type"]: each["event_data"] for each in hooked.told()}
+    told = {each["type"]: each for each in hooked.told()}
 
     assert set(told) == {"QUOTA_WARNING", "QUOTA_EXCEED"}
-    assert told["QUOTA_EXCEED"]["repository"]["namespace"] == "library"
-    assert "900 B" in told["QUOTA_EXCEED"]["custom_attributes"]["Details"]
+    for each in told.values():
+        assert each["operator"] == "admin"
+        assert set(each["event_data"]) == {"repository", "custom_attributes"}
+        assert each["event_data"]["repository"]["namespace"] == "library"
+        assert each["event_data"]["repository"]["repo_full_name"] == "library/app"
+    assert "900 B" in told["QUOTA_EXCEED"]["event_data"]["custom_attributes"]["Details"]
 
 
 def test_what_retention_deletes_is_told_one_by_one_and_together(hooked: Hooked) -> None:

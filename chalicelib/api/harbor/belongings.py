@@ -48,7 +48,7 @@ def copy(services: Services, source: Located, project: Project, target: Reposito
     """
     names = _tags(services.index, source)
     manifests.check_free(services.content, target, fixed.among(project, target, names))
-    charged = charging.account(services, project)
+    charged = charging.account(services, project, target)
     under_way = _Copy(services, source.home.repository, charged, target, set())
     _copy(under_way, source, names, _DEEPEST)
     return names

@@ -77,7 +77,7 @@ def _put(call: HarborCall, repository: Repository, manifest: Manifest, digest: D
     """Push what comes back, as a client would."""
     names = tuple(tags)
     restored = partial(indexing.restored, call.services, call.project.id, repository)
-    charged = charging.account(call.services, call.project)
+    charged = charging.account(call.services, call.project, repository, call.principal.name)
     charging.put_manifest(charged, repository, manifest, digest, names, restored)
     indexing.pushed(call.services, call.project.id, repository, manifest, digest, names)
     replicating.pushed(call.services, call.principal.name, repository, manifest, digest, names)
