@@ -169,7 +169,7 @@ def _repositories(work: Work, after: str) -> Iterator[tuple[str, Callable[[], in
 def _of_registry(work: Work, after: str) -> Iterator[tuple[str, Callable[[], int]]]:
     filters = work.policy.filters
     names = replication.named(filters)
-    listed = work.remote.repositories() if names is None else names
+    listed = work.remote.repositories(replication.namespaces(filters)) if names is None else names
     for name in sorted(each for each in listed if replication.takes_repository(filters, each)):
         if name > after:
             yield name, partial(_count, RemoteSource(work.remote, work.policy, name))

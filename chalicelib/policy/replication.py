@@ -10,6 +10,8 @@ Specification: the replication of Harbor 2.16. Its filter `resource` takes artif
 value; here `image` takes images alone.
 """
 
+import itertools
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,8 +30,11 @@ _LONGEST_NAME, _LONGEST_TEXT, _LONGEST_LABEL = 256, 1024, 255
 _HIGHEST_SPEED = 2**31 - 1
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 IMAGE = "IMAGE"
-# One group of alternatives at most, and nothing else that is special.
-_ALTERNATIVES = re.compile(r"(?P<before>[a-z0-9._/-]+)(?:\{(?P<options>[a-z0-9._/,-]+)\}(?P<after>[a-z0-9._/-]*))?")
+# Patterns in which nothing but alternatives is special, and those that begin so up to their first slash.
+_WRITTEN_OUT = re.compile(r"(?:[a-z0-9._/-]|\{[a-z0-9._/,-]+\})+")
+_FIRST_PART = re.compile(r"((?:[a-z0-9._-]|\{[a-z0-9._,-]+\})+)/")
+_GROUP = re.compile(r"\{([^{}]*)\}")
+_MOST_NAMED = 1000
 
 
 class Trigger(StrEnum):
@@ -125,17 +130,26 @@ def takes_repository(filters: Iterable[Filter], repository: str) -> bool:
 
 def named(filters: Iterable[Filter]) -> tuple[str, ...] | None:
     """Return the repositories that filters name one by one, as `library/{a,b}`; None where one has to list them."""
-    patterns = (each.values[0] for each in filters if each.kind is FilterKind.NAME)
-    return next(filter(None, map(_plain, patterns)), None)
+    written = (pattern for pattern in _names(filters) if _WRITTEN_OUT.fullmatch(pattern))
+    return next(filter(None, map(_alternatives, written)), None)
 
 
-def _plain(pattern: str) -> tuple[str, ...]:
-    """Return the names that a pattern without stars stands for, () where it has any."""
-    match = _ALTERNATIVES.fullmatch(pattern)
-    if match is None:
+def namespaces(filters: Iterable[Filter]) -> tuple[str, ...]:
+    """Return the first parts of all names that filters take, as `{a,b}/**` says them; () where that is not said."""
+    begun = (match[1] for pattern in _names(filters) if (match := _FIRST_PART.match(pattern)))
+    return next(filter(None, map(_alternatives, begun)), ())
+
+
+def _names(filters: Iterable[Filter]) -> Iterable[str]:
+    return (each.values[0] for each in filters if each.kind is FilterKind.NAME)
+
+
+def _alternatives(pattern: str) -> tuple[str, ...]:
+    """Return what a pattern stands for in which nothing but `{a,b}` is special, () where that is too much."""
+    pieces = [part.split(",") if place % 2 else [part] for place, part in enumerate(_GROUP.split(pattern))]
+    if math.prod(map(len, pieces)) > _MOST_NAMED:
         return ()
-    options = match["options"].split(",") if match["options"] is not None else [""]
-    return tuple(f"{match['before']}{option}{match['after'] or ''}" for option in options)
+    return tuple(dict.fromkeys(map("".join, itertools.product(*pieces))))
 
 
 def takes_tag(filters: Iterable[Filter], tag: str) -> bool:

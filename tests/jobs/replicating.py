@@ -45,13 +45,14 @@ class World:
     there: FakeRegistry
     sent: Json
     ours: Registry = field(default_factory=Registry)
+    make: str = "docker-registry"
     number: int = field(init=False)
     execution: int = 0
     # How long the other registry may take to answer.
     seconds: float = 10.0
 
     def __post_init__(self) -> None:
-        new = NewRegistry("there", "docker-registry", self.there.url)
+        new = NewRegistry("there", self.make, self.there.url)
         registry = registries.create(self.services.directory, new, registries.HEALTHY)
         side = "src_registry" if "src_registry" in self.sent else "dest_registry"
         self.sent = {**self.sent, side: {"id": registry}}

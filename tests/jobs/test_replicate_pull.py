@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import orjson
 import pytest
 
 from chalicelib.jobs.engine import LEASE_SECONDS
@@ -71,6 +72,19 @@ def test_filters_and_the_namespace_say_what_comes_and_where_to(there: FakeRegist
 
     assert {task.parameters.get("to") for task in world.tasks()} == {None, "one/app", "one/b/app"}
     assert world.tags("one/app") == world.tags("one/b/app") == {"v1"}
+
+
+def test_of_docker_hub_comes_what_others_have_in_a_namespace_that_a_filter_names(there: FakeRegistry) -> None:
+    for name in ("library/nginx", "library/redis"):
+        add_image(there, name, "v1")
+    listed = orjson.dumps({"results": [{"name": "nginx"}, {"name": "redis"}]})
+    there.instead("GET", "/v2/repositories/library/?", answer(200, listed))
+    world = World(there, pulling(filters=[{"type": "name", "value": "library/ng*"}]), make="docker-hub")
+
+    world.run()
+
+    assert world.tags("library/nginx") == {"v1"}
+    assert not world.tags("library/redis")
 
 
 def test_a_project_that_is_missing_is_made_and_is_private(there: FakeRegistry) -> None:

@@ -210,7 +210,9 @@ def test_names_are_matched_as_a_whole(name: str, pattern: str) -> None:
         ("library/{a,b}-slim", ("library/a-slim", "library/b-slim")),
         ("library/**", None),
         ("library/ngin?", None),
-        ("{a,b}/{c,d}", None),
+        ("{a,b}/{c,d}", ("a/c", "a/d", "b/c", "b/d")),
+        ("{a,a/b}/c", ("a/c", "a/b/c")),
+        ("{a,b}" * 12, None),
         ("", None),
     ],
 )
@@ -219,3 +221,23 @@ def test_who_names_repositories_one_by_one_needs_no_list_of_them(pattern: str, n
 
     assert replication.named(filters) == names
     assert all(replication.takes_repository(filters, name) for name in names or ())
+
+
+@pytest.mark.parametrize(
+    ("patterns", "namespaces"),
+    [
+        (["library/**"], ("library",)),
+        (["{a,b}-x/app*"], ("a-x", "b-x")),
+        (["**", "library/*"], ("library",)),
+        (["*/app"], ()),
+        (["lib*/app"], ()),
+        (["{a/b,c}/**"], ()),
+        (["**"], ()),
+        ([""], ()),
+        ([], ()),
+    ],
+)
+def test_who_names_namespaces_needs_no_list_of_others(patterns: list[str], namespaces: tuple[str, ...]) -> None:
+    filters = [Filter(FilterKind.NAME, (pattern,)) for pattern in patterns]
+
+    assert replication.namespaces(filters) == namespaces

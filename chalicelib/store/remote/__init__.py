@@ -11,7 +11,7 @@ Invariants:
 * Nothing here is imported by a pull of what is held here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -168,9 +168,9 @@ class Remote:
         """Yield the tags of a repository; raise MissingError where there is none."""
         return listing.tags(self._talk, repository)
 
-    def repositories(self, namespace: str = "") -> Iterator[str]:
-        """Yield the repositories that we may see, of one project or namespace where that is said."""
-        return makes.repositories(self._talk, namespace)
+    def repositories(self, namespaces: Collection[str] = ()) -> Iterator[str]:
+        """Yield the repositories that we may see, of some projects or namespaces where these are said."""
+        return makes.repositories(self._talk, namespaces)
 
     def referrers(self, repository: str, digest: str) -> list[Mapping[str, Any]]:
         """Return the descriptors of what refers to a manifest."""

@@ -6,7 +6,8 @@ Invariants:
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -24,18 +25,18 @@ _CONFLICT = 409
 _JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
-def repositories(talk: Conversation, namespace: str) -> Iterator[str]:
-    """Yield the repositories, of one namespace where that is said; raise RemoteError where nobody tells."""
+def repositories(talk: Conversation, namespaces: Collection[str]) -> Iterator[str]:
+    """Yield the repositories, of some namespaces where these are said; raise RemoteError where nobody tells."""
     match talk.adapter.listing:
         case Listing.CATALOG:
             found = listing.catalog(talk)
         case Listing.HARBOR:
-            found = _harbor_repositories(talk, namespace)
+            found = _harbor_repositories(talk, namespaces)
         case Listing.HUB:
-            found = _hub_repositories(talk, namespace)
+            found = _hub_repositories(talk, namespaces)
         case Listing.NONE:
             raise RemoteError(f"{talk.place} does not list its repositories: give their names")
-    return (each for each in found if not namespace or each.startswith(f"{namespace}/"))
+    return (each for each in found if not namespaces or each.partition("/")[0] in namespaces)
 
 
 def delete_manifest(talk: Conversation, repository: str, digest: str) -> None:
@@ -115,11 +116,12 @@ def _harbor(talk: Conversation, method: str, path: str, what: str, body: object 
     return _told(talk, Asking(request, what, wanted=_DONE, authorization=talk.authority.basic))
 
 
-def _harbor_repositories(talk: Conversation, namespace: str) -> Iterator[str]:
-    projects = iter([namespace]) if namespace else _harbor_names(talk, "/projects", "does not list its projects")
-    for project in projects:
+def _harbor_repositories(talk: Conversation, namespaces: Collection[str]) -> Iterator[str]:
+    for project in namespaces or _harbor_names(talk, "/projects", "does not list its projects"):
         path = f"/projects/{quote(project, safe='')}/repositories"
-        yield from _harbor_names(talk, path, f"does not list the repositories of {project}")
+        # One that is missing, or was deleted meanwhile, has none.
+        with suppress(MissingError):
+            yield from _harbor_names(talk, path, f"does not list the repositories of {project}")
 
 
 def _harbor_names(talk: Conversation, path: str, what: str) -> Iterator[str]:
@@ -163,17 +165,22 @@ def _hub_token(talk: Conversation) -> str:
     return f"Bearer {token}"
 
 
-def _hub_repositories(talk: Conversation, namespace: str) -> Iterator[str]:
-    for each in [namespace] if namespace else _hub_namespaces(talk):
-        for page in range(1, _MOST_PAGES):
-            path = f"/v2/repositories/{quote(each, safe='')}/?{urlencode({'page': page, 'page_size': _PAGE})}"
-            found = _object_of(_hub(talk, "GET", path, f"does not list the repositories of {each}"))
-            for entry in found.get("results") or ():
-                name = f"{each}/{_object_of(entry).get('name')}"
-                if _named(name):
-                    yield name
-            if not found.get("next"):
-                break
+def _hub_repositories(talk: Conversation, namespaces: Collection[str]) -> Iterator[str]:
+    for each in namespaces or _hub_namespaces(talk):
+        with suppress(MissingError):
+            yield from _hub_names(talk, each)
+
+
+def _hub_names(talk: Conversation, namespace: str) -> Iterator[str]:
+    for page in range(1, _MOST_PAGES):
+        path = f"/v2/repositories/{quote(namespace, safe='')}/?{urlencode({'page': page, 'page_size': _PAGE})}"
+        found = _object_of(_hub(talk, "GET", path, f"does not list the repositories of {namespace}"))
+        for entry in found.get("results") or ():
+            name = f"{namespace}/{_object_of(entry).get('name')}"
+            if _named(name):
+                yield name
+        if not found.get("next"):
+            break
 
 
 def _hub_namespaces(talk: Conversation) -> list[str]:

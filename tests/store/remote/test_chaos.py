@@ -31,7 +31,7 @@ ASKED: dict[str, Callable[[Remote], object]] = {
     "delete": lambda remote: remote.delete_manifest("a/b", DIGEST),
     "tag": lambda remote: remote.delete_tag("a/b", "v1"),
     "tags": lambda remote: list(remote.tags("a/b")),
-    "repositories": lambda remote: list(remote.repositories("a")),
+    "repositories": lambda remote: list(remote.repositories(["a"])),
     "referrers": lambda remote: remote.referrers("a/b", DIGEST),
     "prepare": lambda remote: remote.prepare("a/b"),
 }

@@ -96,7 +96,7 @@ def test_a_catalog_is_read_and_narrowed(registry: FakeRegistry, remote: Remote) 
         registry.add_manifest(name, MANIFEST, OCI_MANIFEST)
 
     assert list(remote.repositories()) == ["a/b", "a/c", "ab/d"]
-    assert list(remote.repositories("a")) == ["a/b", "a/c"]
+    assert list(remote.repositories(["a"])) == ["a/b", "a/c"]
 
 
 @pytest.mark.parametrize("status", [400, 404, 405])

@@ -35,10 +35,11 @@ def test_harbor_lists_by_its_api_as_who_we_are(registry: FakeRegistry) -> None:
         "GET", "/api/v2.0/projects/a/repositories?page=2&", document([{"name": "a/b/c"}, {"name": "no name"}])
     )
     registry.instead("GET", "/api/v2.0/projects/b/repositories?", document([]))
+    registry.instead("GET", "/api/v2.0/projects/gone/repositories?", answer(404))
 
     with spoken(registry, "harbor") as remote:
         assert list(remote.repositories()) == [f"a/{n}" for n in range(100)] + ["a/b/c"]
-        assert len(list(remote.repositories("a"))) == 101
+        assert len(list(remote.repositories(["a", "gone"]))) == 101
     assert {each.headers["authorization"] for each in registry.asked} == {basic(ACCESS_KEY, ACCESS_SECRET)}
 
 
@@ -91,9 +92,11 @@ def test_docker_hub_lists_and_deletes_with_a_token_of_its_own(registry: FakeRegi
 
 def test_docker_hub_is_listed_by_nobody_without_a_login(registry: FakeRegistry) -> None:
     registry.instead("GET", "/v2/repositories/library/?", document({"results": [{"name": "nginx"}]}))
+    registry.instead("GET", "/v2/repositories/gone/?", answer(404))
+    registry.instead("GET", "/v2/repositories/them/?", document({"results": [{"name": "app"}]}))
     with connect(Site(registry.url, "docker-hub"), HERE) as remote:
-        assert list(remote.repositories("library")) == ["library/nginx"]
-    assert registry.methods() == ["GET"]
+        assert list(remote.repositories(["library", "gone", "them"])) == ["library/nginx", "them/app"]
+    assert registry.methods() == ["GET"] * 3
 
 
 def test_google_deletes_the_tags_of_a_manifest_first(registry: FakeRegistry) -> None:
