@@ -94,6 +94,18 @@ def test_an_alarm_tells_somebody_says_what_is_wrong_and_takes_silence_for_health
     assert alarm["DatapointsToAlarm"] <= alarm["EvaluationPeriods"]
 
 
+def test_lateness_is_watched_where_copies_arrive_and_failures_where_they_come_from() -> None:
+    """S3 reports each in one of the two regions alone."""
+    buckets = {
+        name: {each["Name"]: each["Value"] for each in ALARMS[name]["Dimensions"]}
+        for name in ("ReplicationLate", "ReplicationFailed")
+    }
+    late, failed = buckets["ReplicationLate"], buckets["ReplicationFailed"]
+
+    assert (late["SourceBucket"], late["DestinationBucket"]) == ({"Ref": "PeerBucket"}, {"Ref": "Bucket"})
+    assert (failed["SourceBucket"], failed["DestinationBucket"]) == ({"Ref": "Bucket"}, {"Ref": "WatchedReplica"})
+
+
 def test_alarms_say_different_things_and_look_at_different_things() -> None:
     assert len({alarm["AlarmDescription"] for alarm in ALARMS.values()}) == len(ALARMS)
     looked = [json.dumps([alarm.get("MetricName"), alarm.get("Dimensions")]) for alarm in ALARMS.values()]
@@ -191,7 +203,8 @@ STUBS: Mapping[str, Any] = {
     },
 }
 _HERE = {"Fn::Equals": [{"Ref": "AWS::Region"}, "eu-west-1"]}
-CONDITIONS: Mapping[str, Any] = {"HasRelay": _HERE, "HasArrivals": _HERE}
+CONDITIONS: Mapping[str, Any] = {"HasRelay": _HERE, "HasArrivals": _HERE, "HasPeer": _HERE}
+PARAMETERS: Mapping[str, Any] = {"PeerBucket": {"Type": "String"}}
 
 
 def test_cfn_lint_has_nothing_to_say(tmp_path: Path) -> None:
@@ -199,6 +212,7 @@ def test_cfn_lint_has_nothing_to_say(tmp_path: Path) -> None:
     whole = {
         "AWSTemplateFormatVersion": "2010-09-09",
         **TEMPLATE,
+        "Parameters": {**TEMPLATE["Parameters"], **PARAMETERS},
         "Conditions": conditions,
         "Resources": {**RESOURCES, **STUBS},
     }
