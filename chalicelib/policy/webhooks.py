@@ -23,16 +23,16 @@ HIDDEN = "********"
 
 
 class EventType(StrEnum):
-    """What can happen, by Harbor's names."""
+    """What can happen, by Harbor's names and in its order."""
 
     PUSHED = "PUSH_ARTIFACT"
     PULLED = "PULL_ARTIFACT"
     DELETED = "DELETE_ARTIFACT"
-    SCANNED = "SCANNING_COMPLETED"
-    SCAN_STOPPED = "SCANNING_STOPPED"
-    SCAN_FAILED = "SCANNING_FAILED"
     QUOTA_EXCEEDED = "QUOTA_EXCEED"
     QUOTA_WARNING = "QUOTA_WARNING"
+    SCAN_FAILED = "SCANNING_FAILED"
+    SCAN_STOPPED = "SCANNING_STOPPED"
+    SCANNED = "SCANNING_COMPLETED"
     REPLICATED = "REPLICATION"
     RETAINED = "TAG_RETENTION"
 
@@ -51,10 +51,8 @@ class Format(StrEnum):
     CLOUD_EVENTS = "CloudEvents"
 
 
-FORMATS: Mapping[Notify, tuple[Format, ...]] = {
-    Notify.HTTP: (Format.DEFAULT, Format.CLOUD_EVENTS),
-    Notify.SLACK: (Format.DEFAULT,),
-}
+# What Slack is told has one form, and no name.
+FORMATS: Mapping[Notify, tuple[Format, ...]] = {Notify.HTTP: tuple(Format)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +104,9 @@ def _target(given: object) -> Target:
         raise ValueError("a target must be an object")  # noqa: TRY004 - whoever sent it is told, like other faults
     kind = sent.chosen(Notify, given.get("type"), "type")
     written = given.get("payload_format") or (Format.DEFAULT if kind is Notify.HTTP else "")
-    if written and written not in FORMATS[kind]:
-        raise ValueError(f"payload_format of {kind} must be one of {', '.join(FORMATS[kind])}")
+    known = FORMATS.get(kind, ())
+    if written and written not in known:
+        raise ValueError(f"payload_format of {kind} must be {' or '.join(known) or 'left out'}")
     return Target(
         type=kind,
         address=_address(sent.text(given, "address", _LONGEST_ADDRESS).strip()),

@@ -97,16 +97,16 @@ def test_what_can_be_asked_for_is_harbor_s(hooked: Hooked) -> None:
         "PUSH_ARTIFACT",
         "PULL_ARTIFACT",
         "DELETE_ARTIFACT",
-        "SCANNING_COMPLETED",
-        "SCANNING_STOPPED",
-        "SCANNING_FAILED",
         "QUOTA_EXCEED",
         "QUOTA_WARNING",
+        "SCANNING_FAILED",
+        "SCANNING_STOPPED",
+        "SCANNING_COMPLETED",
         "REPLICATION",
         "TAG_RETENTION",
     ]
     assert events["notify_type"] == ["http", "slack"]
-    assert events["payload_formats"][0] == {"notify_type": "http", "formats": ["Default", "CloudEvents"]}
+    assert events["payload_formats"] == [{"notify_type": "http", "formats": ["Default", "CloudEvents"]}]
 
 
 def test_a_policy_is_made_shown_changed_and_deleted(hooked: Hooked) -> None:
@@ -147,8 +147,12 @@ def test_a_policy_is_made_shown_changed_and_deleted(hooked: Hooked) -> None:
         ({"targets": [{"type": "http", "address": "https://[::1"}]}, "URL"),
         ({"targets": [{"type": "http", "address": "https://a.example", "auth_header": "a\r\nb: c"}]}, "one line"),
         (
-            {"targets": [{"type": "slack", "address": "https://a.example", "payload_format": "CloudEvents"}]},
-            "Default",
+            {"targets": [{"type": "http", "address": "https://a.example", "payload_format": "XML"}]},
+            "Default or CloudEvents",
+        ),
+        (
+            {"targets": [{"type": "slack", "address": "https://a.example", "payload_format": "Default"}]},
+            "left out",
         ),
         ({"targets": [{"type": "http", "address": "http://169.254.169.254/latest"}]}, "ROADSTEAD_PRIVATE_TARGETS"),
         ({"targets": [{"type": "http", "address": "http://[::ffff:10.0.0.1]/"}]}, "ROADSTEAD_PRIVATE_TARGETS"),
@@ -178,7 +182,9 @@ def test_a_policy_of_another_project_is_not_found(hooked: Hooked) -> None:
 
     assert hooked.api("GET", other).status == 404
     assert hooked.api("DELETE", other).status == 404
-    assert hooked.api("GET", f"/projects/one/webhook/jobs?policy_id={number}").status == 400
+    assert hooked.api("GET", f"/projects/one/webhook/jobs?policy_id={number}").status == 404
+    assert hooked.api("GET", f"{HOOKS}/jobs?policy_id={number + 1}").status == 404
+    assert hooked.api("GET", f"{HOOKS}/jobs?policy_id=x").status == 400
 
 
 def test_secrets_are_sealed_in_the_table_and_shown_to_those_who_may_change_them() -> None:

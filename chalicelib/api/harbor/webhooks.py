@@ -239,7 +239,7 @@ def list_jobs(call: HarborCall) -> Response:
         raise bad_request("policy_id must be a number")
     stored = policies.by_id(call.services.directory, number)
     if stored is None or stored.project_id != call.project.id:
-        raise bad_request(f"the project has no webhook policy {number}")
+        raise not_found(f"webhook policy {number}")
     wanted, statuses = listing.parse(call.request), _statuses(call)
     shown = [_shown_job(each) for each in _runs(call, stored) if not statuses or each.status in statuses]
     chosen, total = listing.select(wanted, shown)
