@@ -104,9 +104,10 @@ def delete_manifest(call: Call) -> Response:
         with _audited(call, "delete", reference):
             tell(reference)
     else:
+        tag = indexing.last_tag(services, call.project, repository, reference)
         manner = Manner(tell, fixed.test(call.project, repository))
         cascade.delete(services.content, services.index, call.project.id, repository, reference, manner)
-        with indexing.notified(services, call.project, [_happened(call, EventType.DELETED, reference)]):
+        with indexing.notified(services, call.project, [_happened(call, EventType.DELETED, reference, tag)]):
             indexing.artifact_audited(services, name, "delete", call.project.id, repository, reference)
     replicating.deleted(services, name, repository, going, whole=not isinstance(reference, Tag))
     return Response(202)

@@ -9,7 +9,7 @@ Invariants:
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from functools import partial
 
@@ -19,11 +19,12 @@ from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.policy.audit import Event, Rules
 from chalicelib.policy.webhook_payloads import Happened
+from chalicelib.policy.webhooks import EventType
 from chalicelib.services import Services
 from chalicelib.store import notifications
 from chalicelib.store.directory import audit, configuration, webhooks
 from chalicelib.store.directory.projects import Project
-from chalicelib.store.index import events
+from chalicelib.store.index import artifacts, events, repositories
 from chalicelib.store.usage import settling
 
 log = logging.getLogger(__name__)
@@ -123,6 +124,19 @@ def notified(services: Services, project: Project, events: Iterable[Happened]) -
     if not wanted:
         return nullcontext()
     return services.content.meanwhile(partial(notifications.tell, services.directory, project, wanted))
+
+
+def last_tag(services: Services, project: Project, repository: Repository, digest: Digest) -> Tag | None:
+    """Return the tag by which webhooks are told of an artifact that is about to be deleted: its latest, if any.
+
+    Where nobody wants to know, nothing is read; where nobody can say, it is told by its digest.
+    """
+    if webhooks.wanting(project, EventType.DELETED):
+        with suppress(OSError):
+            home = repositories.find(services.index, project.id, repository)
+            tags = artifacts.tags(services.index, home, str(digest)).entries if home else ()
+            return Tag(max(tags, key=lambda tag: tag.pushed).name) if tags else None
+    return None
 
 
 @contextmanager

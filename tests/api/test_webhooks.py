@@ -285,19 +285,27 @@ def test_what_was_told_is_found_with_its_tasks_logs_and_last_triggers(hooked: Ho
     assert hooked.api("GET", f"{HOOKS}/jobs?policy_id={number}&status=odd").status == 400
 
 
-def test_a_deletion_is_told_and_a_tag_s_is_not(hooked: Hooked) -> None:
+def test_a_deletion_is_told_by_the_latest_tag_and_a_tag_s_is_not(hooked: Hooked) -> None:
     hooked.create(policy(hooked.address, "DELETE_ARTIFACT"))
-    first, second = (hooked.registry.image("library/app", tag, tag) for tag in ("v1", "v2"))
-    assert hooked.client.ask("DELETE", "/v2/library/app/manifests/v1").status == 202
-    assert hooked.client.ask("DELETE", f"/v2/library/app/manifests/{first}").status == 202
-    # Of one moment any could be the first to be told.
+    first, second, third = (hooked.registry.image("library/app", tag, tag) for tag in ("v1", "v2", "v3"))
     hooked.client.clock.advance(timedelta(seconds=1))
-    assert hooked.api("DELETE", "/projects/library/repositories/app/artifacts/v2").status == 200
+    assert hooked.registry.image("library/app", "again", "v2") == second
+    assert hooked.client.ask("DELETE", "/v2/library/app/manifests/v1").status == 202
+    gone = f"/v2/library/app/manifests/{first}", f"/v2/library/app/manifests/{second}"
+    for path in gone:
+        assert hooked.client.ask("DELETE", path).status == 202
+        # Of one moment any could be the first to be told.
+        hooked.client.clock.advance(timedelta(seconds=1))
+    assert hooked.api("DELETE", "/projects/library/repositories/app/artifacts/v3").status == 200
 
     told = hooked.told()
 
-    assert [each["type"] for each in told] == ["DELETE_ARTIFACT"] * 2
-    assert [each["event_data"]["resources"][0]["digest"] for each in told] == [first, second]
+    assert [each["type"] for each in told] == ["DELETE_ARTIFACT"] * 3
+    assert [each["event_data"]["resources"] for each in told] == [
+        [{"digest": first, "tag": first, "resource_url": f"registry.test/library/app@{first}"}],
+        [{"digest": second, "tag": "again", "resource_url": "registry.test/library/app:again"}],
+        [{"digest": third, "tag": "v3", "resource_url": "registry.test/library/app:v3"}],
+    ]
 
 
 def test_the_deletion_of_a_repository_is_told_once_with_what_went(hooked: Hooked) -> None:

@@ -50,9 +50,10 @@ def delete_artifact(call: HarborCall) -> Response:
     held = fixed.test(call.project, home.repository)
     manner = Manner(tell, held)
     going = replicating.going(services, home.project_id, home.repository, found.digest)
+    tag = indexing.last_tag(services, call.project, home.repository, found.digest)
     cascade.delete(services.content, services.index, home.project_id, home.repository, found.digest, manner)
     with indexing.notified(
-        services, call.project, [_happened(call, EventType.DELETED, home.repository, found.digest)]
+        services, call.project, [_happened(call, EventType.DELETED, home.repository, found.digest, tag)]
     ):
         call.log("artifact", "delete", _resource(found))
     replicating.deleted(services, call.principal.name, home.repository, going, whole=True)
