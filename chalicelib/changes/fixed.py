@@ -43,7 +43,7 @@ def check_may_go(project: Project, repository: Repository, tag: Tag) -> None:
 
 def _check_none(is_fixed: IsFixed | None, repository: Repository, tags: Iterable[Tag]) -> None:
     for tag in filter(is_fixed, tags) if is_fixed else ():
-        message = f"{repository}:{tag} is configured as immutable: a rule of the project has to go first"
+        message = f"{repository}:{tag} is configured as immutable, cannot be deleted: change the rule first"
         raise refusal_for(tag, message)
 
 

@@ -8,7 +8,7 @@ Specification: the storage quota of Harbor 2.16, whose words these are: tools lo
 UNLIMITED = -1
 # Harbor warns from so many hundredths of the limit on.
 WARNING_PERCENT = 85
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _STEP = 1024
 
 

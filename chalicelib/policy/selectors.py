@@ -132,7 +132,9 @@ def _untagged(selector: Selector) -> bool:
         extras = json.loads(selector.extras)
     except ValueError:
         return default
-    flag = extras.get("untagged") if isinstance(extras, dict) else extras
+    if not isinstance(extras, dict | None):
+        return default
+    flag = extras.get("untagged") if extras else None
     return default if not isinstance(flag, bool | None) else bool(flag)
 
 

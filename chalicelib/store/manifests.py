@@ -253,14 +253,15 @@ def check_free(content: Content, repository: Repository, tags: Iterable[Tag]) ->
 
 
 def _taken(repository: Repository, tag: Tag) -> RegistryError:
-    message = f"{repository}:{tag} is configured as immutable and exists already: push another tag"
+    message = f"{repository}:{tag} is configured as immutable, cannot be updated: push another tag"
     return refusal_for(tag, message)
 
 
 def refusal_for(tag: Tag, message: str) -> RegistryError:
     """Return the refusal for the sake of a fixed tag, which its detail names.
 
-    The status is Harbor's; DENIED is the code for which no client tries again (podman tries others four times).
+    Tools look for Harbor's words: configured as immutable, cannot be deleted (or updated). The status is Harbor's;
+    DENIED is the code for which no client tries again (podman tries others four times).
     """
     return RegistryError(ErrorCode.DENIED, message, status=412, detail={"tag": tag.name})
 
@@ -324,7 +325,7 @@ def _check_none_names(content: Content, repository: Repository, digest: Digest, 
     found = content.together(content.objects.head, [layout.tag(repository, tag) for tag in names])
     for tag, head in zip(names, found, strict=True):
         if head is not None and is_naming(head, digest):
-            message = f"{repository}:{tag}, which names {digest}, is configured as immutable: it stays"
+            message = f"{repository}:{tag} is configured as immutable, cannot be deleted: it names {digest}"
             raise refusal_for(tag, message)
 
 

@@ -303,7 +303,9 @@ def test_a_queue_is_paused_resumed_and_emptied(world: World) -> None:
     assert executions.stop_task(world.services.directory, task.id)
     assert act("burn") == 400
     assert act("stop", "nothing") == 404
-    assert world.registry.api("GET", "/schedules/gc/paused").status == 400
+    refused = world.registry.api("GET", "/schedules/gc/paused")
+    assert refused.status == 400
+    assert b"job_type can only be 'all'" in refused.body
 
 
 def test_one_task_is_stopped_or_all_that_run(world: World) -> None:

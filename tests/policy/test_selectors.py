@@ -163,6 +163,9 @@ def test_one_tag_is_enough(decoration: Decoration, pattern: str, tags: list[str]
         (Decoration.EXCLUDES, '{"untagged":false}', True),
         (Decoration.EXCLUDES, "{}", True),
         (Decoration.EXCLUDES, "[1]", True),
+        (Decoration.EXCLUDES, "true", True),
+        (Decoration.MATCHES, "false", True),
+        (Decoration.MATCHES, "null", False),
     ],
 )
 def test_the_untagged_go_by_the_extras(decoration: Decoration, extras: str, selected: bool) -> None:

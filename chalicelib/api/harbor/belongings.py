@@ -4,7 +4,8 @@
 
 Invariants:
 * Copying moves no data: the target holds the same blobs. A copy's parts are in place before it, its tags come last.
-* Where a tag would be written over that is immutable in the target, nothing is copied.
+* Where a tag would be written over that is immutable in the target, nothing is copied. One that names the very same
+  there already hinders no copy, as in Harbor: who copies again gets the same answer.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.manifests import Manifest
 from chalicelib.oci.names import Repository, Tag
 from chalicelib.services import Services
-from chalicelib.store import blobs, manifests
+from chalicelib.store import blobs, layout, manifests
 from chalicelib.store.content import Content
 from chalicelib.store.directory.projects import Project
 from chalicelib.store.index import Index, artifacts
@@ -43,15 +44,25 @@ class _Copy:
 def copy(services: Services, source: Located, project: Project, target: Repository) -> tuple[Tag, ...]:
     """Copy an artifact with its tags, which are returned, children and accessories into a repository of a project.
 
-    Raise NOT_FOUND where a part is gone, PRECONDITION where a tag is immutable in the target and exists, and DENIED
-    where it does not fit into the project's quota.
+    Raise NOT_FOUND where a part is gone, PRECONDITION where a tag is immutable in the target and names something
+    else, and DENIED where it does not fit into the project's quota.
     """
-    names = _tags(services.index, source)
-    manifests.check_free(services.content, target, fixed.among(project, target, names))
     charged = charging.account(services, project, target)
     under_way = _Copy(services, source.home.repository, charged, target, set())
-    _copy(under_way, source, names, _DEEPEST)
+    names = _tags(services.index, source)
+    moving = _moving(under_way, source.digest, names)
+    manifests.check_free(services.content, target, fixed.among(project, target, moving))
+    _copy(under_way, source, moving, _DEEPEST)
     return names
+
+
+def _moving(under_way: _Copy, digest: Digest, tags: Sequence[Tag]) -> tuple[Tag, ...]:
+    """Return the tags but for those that are immutable and name the manifest in the target already: they stay."""
+    content, target = under_way.services.content, under_way.target
+    still = tuple(fixed.among(under_way.charged.project, target, tags))
+    heads = content.together(content.objects.head, [layout.tag(target, tag) for tag in still])
+    there = {tag for tag, head in zip(still, heads, strict=True) if head and manifests.is_naming(head, digest)}
+    return tuple(tag for tag in tags if tag not in there)
 
 
 def _tags(index: Index, source: Located) -> tuple[Tag, ...]:
@@ -65,7 +76,8 @@ def _copy(under_way: _Copy, source: Located, tags: Sequence[Tag], depth: int) ->
         found = artifacts.find(index, home, accessory.digest)
         if found and depth and Digest.parse(accessory.digest) not in under_way.done:
             attached = Located(home, found)
-            _copy(under_way, attached, _tags(index, attached), depth - 1)
+            tags = _moving(under_way, attached.digest, _tags(index, attached))
+            _copy(under_way, attached, tags, depth - 1)
 
 
 def _copy_manifest(under_way: _Copy, digest: Digest, tags: Sequence[Tag], depth: int) -> None:

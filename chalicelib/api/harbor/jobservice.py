@@ -124,7 +124,7 @@ def _shown(schedule: Schedule) -> dict[str, Any]:
 def schedules_paused(call: HarborCall) -> Response:
     """Tell whether schedules are paused, all together."""
     if call.parameters["job_type"].lower() != _ALL:
-        raise bad_request("job_type can only be all")
+        raise bad_request("job_type can only be 'all'")
     return answer({"paused": pauses.is_paused(call.services.directory, SCHEDULER)})
 
 

@@ -1,5 +1,6 @@
 """Search and statistics over what the caller may see."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -43,24 +44,31 @@ def _repositories(call: HarborCall, project: Project, part: str) -> list[dict[st
 
 
 def statistics(call: HarborCall) -> Response:
-    """Count the projects and repositories that the caller may see, and to an administrator all that is stored."""
+    """Count the projects and repositories that the caller may see; the totals are for administrators."""
     visible = identity.visible_projects(call.services, call.principal)
     index = call.services.index
     held = {project.id: repositories.count(index, project.id) for project in visible}
     public = [project for project in visible if project.public]
     public_repositories = sum(held[project.id] for project in public)
     shown = {
-        "total_project_count": len(visible),
         "public_project_count": len(public),
         "private_project_count": len(visible) - len(public),
-        "total_repo_count": sum(held.values()),
         "public_repo_count": public_repositories,
         "private_repo_count": sum(held.values()) - public_repositories,
     }
-    if call.principal.administrator:
-        used = call.services.content.together(partial(counting.used, index), [project.id for project in visible])
-        shown["total_storage_consumption"] = sum(used)
-    return answer(shown)
+    return answer({**shown, **_totals(call, held)})
+
+
+def _totals(call: HarborCall, held: Mapping[int, int]) -> dict[str, int]:
+    """Return what there is, by the repositories of each project: as in Harbor nothing to who administers nothing."""
+    if not call.principal.administrator:
+        return {"total_project_count": 0, "total_repo_count": 0, "total_storage_consumption": 0}
+    used = call.services.content.together(partial(counting.used, call.services.index), held)
+    return {
+        "total_project_count": len(held),
+        "total_repo_count": sum(held.values()),
+        "total_storage_consumption": sum(used),
+    }
 
 
 ENDPOINTS: tuple[HarborEndpoint, ...] = (

@@ -8,7 +8,7 @@ Invariants:
 from typing import Any
 
 from chalicelib.api.harbor.calls import OPEN, HarborCall, HarborEndpoint, answer, done, in_system
-from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, not_found
+from chalicelib.api.harbor.errors import bad_request, not_found
 from chalicelib.api.health import examine
 from chalicelib.api.http import Response
 from chalicelib.policy import configuration as rules
@@ -102,8 +102,8 @@ def set_configuration(call: HarborCall) -> Response:
     others = _are_users(call)
     fixed = [name for name in changed if not rules.editable(name, users=others)]
     if fixed:
-        raise HarborError(HarborCode.FORBIDDEN, f"{', '.join(fixed)} can be changed only while there are no users")
-    audited = call.auditing("configuration", "update", ", ".join(sorted(changes)))
+        raise bad_request(f"{', '.join(fixed)} can be changed only while there are no users: delete them first")
+    audited = call.auditing("configuration", "update", "configuration", ", ".join(sorted(changes)))
     configuration.change(audited.directory, changes)
     return done()
 
