@@ -57,6 +57,9 @@ _LONGEST_WAIT = 3600
 _TOGETHER = 20
 _MOST_SAID, _MOST_FAILED = 3, 1000
 _AGAIN = "it is here again"
+# Harbor's words, by which tools tell these executions from others.
+_SKIPPED = "Execution skipped: active replication still in progress."
+_NOTHING = "no resources need to be replicated"
 
 
 class _StaysError(Exception):
@@ -128,8 +131,8 @@ def _plan(work: Work) -> Outcome:
     run, cursor = work.run, work.run.cursor
     if not cursor and work.policy.single and _runs_beside(run):
         run.log("another execution of the policy is under way, and it has one at a time: nothing is done")
-        return Done({"status_text": "Execution skipped: active replication still in progress."})
-    after, failed = cursor.get("after", ""), list(cursor.get("failed", ()))
+        return Failed(_SKIPPED)
+    after, failed, some = cursor.get("after", ""), list(cursor.get("failed", ())), cursor.get("some", False)
     found: dict[str, dict[str, Any]] = {}
     for name, count in _repositories(work, after):
         after = name
@@ -139,12 +142,12 @@ def _plan(work: Work) -> Outcome:
             run.log(f"ERR {error}")
             failed.append(str(error))
         if len(found) == _TOGETHER or run.stopping() or not run.more_time():
-            _spawn(run, found)
-            return Again({"after": after, "failed": failed[:_MOST_FAILED]})
-    _spawn(run, found)
+            some = _spawn(run, found) or some
+            return Again({"after": after, "failed": failed[:_MOST_FAILED], "some": some})
+    some = _spawn(run, found) or some
     if failed:
         return Failed(f"{len(failed)} repositories have no name at the destination: {'; '.join(failed[:_MOST_SAID])}")
-    return Done()
+    return Done() if some else Done({"status_text": _NOTHING})
 
 
 def _runs_beside(run: TaskRun) -> bool:
@@ -152,11 +155,13 @@ def _runs_beside(run: TaskRun) -> bool:
     return any(each.status in ACTIVE and each.id < run.execution_id for each in page.entries)
 
 
-def _spawn(run: TaskRun, found: Mapping[str, Mapping[str, Any]]) -> None:
+def _spawn(run: TaskRun, found: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Add tasks for what was found, where there is something in it; tell whether there is."""
     wanted = {name: parameters for name, parameters in found.items() if parameters[ITEMS]}
     if wanted:
         run.spawn(wanted)
         run.log("\n".join(f"found {replication.text(name, each[ITEMS])}" for name, each in wanted.items()))
+    return bool(wanted)
 
 
 def _repositories(work: Work, after: str) -> Iterator[tuple[str, Callable[[], int]]]:

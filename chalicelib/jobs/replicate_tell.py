@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from chalicelib.jobs.replicate_copy import Progress
 from chalicelib.jobs.steps import Failed, Outcome, TaskRun
+from chalicelib.policy import replication
 from chalicelib.policy.jobs import Status
 from chalicelib.policy.webhook_payloads import Happened
 from chalicelib.policy.webhooks import EventType
@@ -19,8 +20,6 @@ from chalicelib.store.directory import projects, webhooks
 from chalicelib.store.directory.registries import Registry
 from chalicelib.store.directory.replication import Stored
 from chalicelib.store.replicating import REPOSITORY, TO
-
-_TYPE = "image"
 
 
 def tell(
@@ -34,12 +33,16 @@ def tell(
     if not webhooks.wanting(project, EventType.REPLICATED):
         return
     execution = executions.get(run.directory, run.execution_id)
+    kind = replication.resource(registry.type if stored.policy.pulls else replication.HARBOR)
     told = {
         **_told(services, run, stored, registry),
+        "artifact_type": kind,
         "job_status": Status.ERROR if isinstance(outcome, Failed) else Status.SUCCESS,
         "execution_timestamp": int(datetime.fromisoformat(execution.started).timestamp()) if execution else 0,
-        "successful_artifact": list(_artifacts(run, here, progress.copied, Status.SUCCESS)),
-        "failed_artifact": list(_artifacts(run, here, progress.failed, Status.ERROR)),
+        "successful_artifact": [
+            {"type": kind, **each} for each in _artifacts(run, here, progress.copied, Status.SUCCESS)
+        ],
+        "failed_artifact": [{"type": kind, **each} for each in _artifacts(run, here, progress.failed, Status.ERROR)],
     }
     more = {"replication": {name: value for name, value in told.items() if value not in ("", [])}}
     moment, who = int(services.now().timestamp()), execution.by if execution else ""
@@ -53,7 +56,6 @@ def _told(services: Services, run: TaskRun, stored: Stored, registry: Registry) 
     return {
         "harbor_hostname": urlsplit(services.settings.public_url).hostname or "",
         "description": policy.description,
-        "artifact_type": _TYPE,
         "authentication_type": registry.credential_type,
         "override_mode": policy.override,
         "trigger_type": run.trigger,
@@ -76,4 +78,4 @@ def _artifacts(run: TaskRun, here: str, names: Iterable[str], status: Status) ->
         what = name.removeprefix(run.parameters[REPOSITORY])
         references = what[1:].split(",") if what else []
         named = f"{here.partition('/')[2]}{what}"
-        yield {"type": _TYPE, "status": status, "name_tag": named, "references": references}
+        yield {"status": status, "name_tag": named, "references": references}

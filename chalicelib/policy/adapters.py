@@ -63,8 +63,9 @@ class Creation(StrEnum):
 
 
 class Offering(StrEnum):
-    """What the addresses of a row are to those who add a registry, in Harbor's words."""
+    """What the addresses of a row are to those who add a registry, in Harbor's words; NOTHING is said without any."""
 
+    NOTHING = ""
     STANDARD = "EndpointPatternTypeStandard"
     FIXED = "EndpointPatternTypeFix"
     LIST = "EndpointPatternTypeList"
@@ -91,7 +92,7 @@ class Adapter:
     most_parts: int = 0
     # A blob may be sent in several requests; else it is sent in one, as docker does.
     chunks: bool = False
-    # What is offered to those who add a registry: None, nothing is said; else the addresses by their names.
+    # What is offered to those who add a registry: None, the make is not named; else the addresses by their names.
     offering: Offering | None = None
     endpoints: Mapping[str, str] = field(default_factory=dict)
     access_key: str = ""
@@ -194,7 +195,7 @@ _ROWS = (
     Adapter("quay", login=Login.QUAY, offering=Offering.STANDARD, access_key="json_file"),
     Adapter("gitlab", listing=Listing.NONE),
     Adapter("dtr"),
-    Adapter("tencent-tcr", listing=Listing.NONE, fewest_parts=2),
+    Adapter("tencent-tcr", listing=Listing.NONE, fewest_parts=2, offering=Offering.NOTHING),
     Adapter(
         "github-ghcr",
         listing=Listing.NONE,
@@ -202,7 +203,7 @@ _ROWS = (
         offering=Offering.FIXED,
         endpoints=_hosts(["ghcr.io"]),
     ),
-    Adapter("volcengine-cr", listing=Listing.NONE, fewest_parts=2),
+    Adapter("volcengine-cr", listing=Listing.NONE, fewest_parts=2, offering=Offering.NOTHING),
 )
 PLAIN = "docker-registry"
 ADAPTERS: Mapping[str, Adapter] = MappingProxyType({each.name: each for each in _ROWS})

@@ -30,6 +30,7 @@ _LONGEST_NAME, _LONGEST_TEXT, _LONGEST_LABEL = 256, 1024, 255
 _HIGHEST_SPEED = 2**31 - 1
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 IMAGE = "IMAGE"
+HARBOR = "harbor"
 # Patterns in which nothing but alternatives is special, and those that begin so up to their first slash.
 _WRITTEN_OUT = re.compile(r"(?:[a-z0-9._/-]|\{[a-z0-9._/,-]+\})+")
 _FIRST_PART = re.compile(r"((?:[a-z0-9._-]|\{[a-z0-9._,-]+\})+)/")
@@ -216,6 +217,11 @@ def destination(policy: Policy, repository: str, fewest: int = 1, most: int = MA
         return Repository.parse(name)
     except RegistryError as error:
         raise ValueError(f"the destination cannot have a repository {name}: {error.message}") from error
+
+
+def resource(make: str) -> Resource:
+    """Return what Harbor calls what comes from a registry of this make: it knows the artifacts of Harbor alone."""
+    return Resource.ARTIFACT if make == HARBOR else Resource.IMAGE
 
 
 def text(repository: str, items: int) -> str:

@@ -240,6 +240,7 @@ def test_this_registry_is_number_zero(desk: Desk) -> None:
     info = desk.get("/registries/0/info")
     assert info["supported_triggers"] == ["manual", "scheduled", "event_based"]
     assert {"type": "label", "style": "list", "values": ["stable"]} in info["supported_resource_filters"]
+    assert info["supported_resource_filters"][-1]["values"] == ["image", "artifact"]
 
 
 def test_what_replication_can_do_with_a_registry_is_shown(desk: Desk, registry: FakeRegistry) -> None:
@@ -261,7 +262,9 @@ def test_what_replication_can_do_with_a_registry_is_shown(desk: Desk, registry: 
 def test_the_makes_and_what_is_offered_for_them_are_shown(desk: Desk) -> None:
     assert len(desk.get("/replication/adapters")) == 15
     infos = desk.get("/replication/adapterinfos")
-    assert set(infos) == {"ali-acr", "aws-ecr", "docker-hub", "github-ghcr", "google-gcr", "quay"}
+    offered = {"ali-acr", "aws-ecr", "docker-hub", "github-ghcr", "google-gcr", "quay"}
+    assert {name for name, info in infos.items() if info} == offered
+    assert set(infos) == {*offered, "tencent-tcr", "volcengine-cr"}
     assert infos["docker-hub"] == {
         "endpoint_pattern": {
             "endpoint_type": "EndpointPatternTypeFix",

@@ -109,13 +109,65 @@ def test_an_execution_shows_what_was_copied(there: FakeRegistry) -> None:
         (f"{APP} [2 item(s) in total]", f"{APP} [2 item(s) in total]", "copy"),
         ("one/app [1 item(s) in total]", f"{APP} [1 item(s) in total]", "copy"),
     ]
-    assert {each["status"] for each in tasks} == {"Succeed"}
+    assert {(each["status"], each["resource_type"]) for each in tasks} == {("Succeed", "image")}
     log = world.ours.api("GET", f"/replication/executions/{world.execution}/tasks/{tasks[0]['id']}/log")
     assert b"copied library/app:v1" in log.body
     assert asked(world, "GET", f"/executions?policy_id={world.number}")[1] == [shown]
     assert asked(world, "GET", "/executions?status=Failed")[1] == []
     assert asked(world, "GET", "/executions?trigger=manual&status=Succeed")[1] == [shown]
     assert asked(world, "GET", f"/executions/{world.execution}/tasks?status=Failed")[1] == []
+
+
+@pytest.mark.parametrize("filters", [[{"type": "tag", "value": "v9"}], [{"type": "name", "value": "library/gone"}]])
+def test_where_nothing_is_wanted_harbors_words_say_so(there: FakeRegistry, filters: list[Json]) -> None:
+    add_image(there, APP, "v1")
+    world = World(there, pulling(filters=filters))
+    world.run()
+
+    _, shown = asked(world, "GET", f"/executions/{world.execution}")
+
+    assert (shown["status"], shown["total"]) == ("Succeed", 0)
+    assert shown["status_text"] == "no resources need to be replicated"
+
+
+def test_where_something_was_copied_nothing_more_is_said(there: FakeRegistry) -> None:
+    for number in range(21):
+        add_image(there, f"library/{number}", "v1")
+    world = World(there, pulling())
+    world.run()
+
+    _, shown = asked(world, "GET", f"/executions/{world.execution}")
+
+    assert (shown["total"], shown["status_text"]) == (21, "")
+
+
+def test_an_execution_that_was_skipped_has_failed_with_harbors_words(there: FakeRegistry) -> None:
+    world = World(there, pushing(single_active_replication=True))
+    world.ours.image(APP, "v1", "one")
+    world.start()
+    world.run()
+
+    _, shown = asked(world, "GET", f"/executions/{world.execution}")
+
+    assert shown["status"] == "Failed"
+    assert shown["status_text"] == "Execution skipped: active replication still in progress."
+
+
+def test_what_goes_from_here_are_artifacts_and_tags_are_deleted_by_a_name_of_its_own(there: FakeRegistry) -> None:
+    trigger = {"type": "event_based"}
+    world = World(there, pushing(replicate_deletion=True, trigger=trigger))
+    digest = world.ours.image(APP, "v1", "one")
+    artifacts = "/projects/library/repositories/app/artifacts"
+    for method, path in (("POST", "v1/tags"), ("DELETE", "v1/tags/v2"), ("DELETE", digest)):
+        world.pass_by(1)
+        assert world.ours.api(method, f"{artifacts}/{path}", {"name": "v2"}).status in (200, 201)
+
+    runs = asked(world, "GET", f"/executions?policy_id={world.number}&sort=id")[1]
+    tasks = [asked(world, "GET", f"/executions/{run['id']}/tasks")[1][0] for run in runs]
+
+    assert [each["operation"] for each in tasks] == ["copy", "copy", "tag deletion", "deletion"]
+    assert {each["resource_type"] for each in tasks} == {"artifact"}
+    assert asked(world, "GET", f"/executions/{runs[0]['id']}/tasks?resource_type=image")[1] == []
 
 
 def test_a_task_of_another_execution_has_no_log_here(there: FakeRegistry) -> None:

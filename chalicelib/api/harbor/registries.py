@@ -17,6 +17,7 @@ from chalicelib.api.harbor.errors import HarborCode, HarborError, bad_request, c
 from chalicelib.api.http import Response
 from chalicelib.policy.adapters import ADAPTERS, Adapter
 from chalicelib.policy.jobs import NO_VENDOR, Kind
+from chalicelib.policy.replication import HARBOR, Resource
 from chalicelib.store import reach, schedules, sealed
 from chalicelib.store.directory import SYSTEM, labels, projects, registries, replication
 from chalicelib.store.directory.registries import HEALTHY, UNHEALTHY, NewRegistry, Registry
@@ -237,14 +238,15 @@ def ping_registry(call: HarborCall) -> Response:
 def get_info(call: HarborCall) -> Response:
     """Show what replication can do with a registry; 0 is this one, whose changes can begin it."""
     number = call.number("id")
-    adapter = ADAPTERS["harbor" if number == _LOCAL else _found(call, number).type]
+    adapter = ADAPTERS[HARBOR if number == _LOCAL else _found(call, number).type]
     filters: list[Mapping[str, Any]] = [{"type": name, "style": "input"} for name in ("name", "tag")]
     triggers = ["manual", "scheduled"]
     if number == _LOCAL:
         found = labels.every(call.services.directory, SYSTEM)
         filters.append({"type": "label", "style": "list", "values": [label.name for label in found]})
         triggers.append("event_based")
-    filters.append({"type": "resource", "style": "radio", "values": ["image"]})
+    resources = list(Resource) if adapter.name == HARBOR else [Resource.IMAGE]
+    filters.append({"type": "resource", "style": "radio", "values": resources})
     info = {
         "type": adapter.name,
         "description": adapter.description,
@@ -260,11 +262,14 @@ def list_adapters(_call: HarborCall) -> Response:
 
 
 def list_adapter_infos(_call: HarborCall) -> Response:
-    """Show what is offered to those who add a registry of a make, where there is something."""
-    return answer({name: _offered(adapter) for name, adapter in sorted(ADAPTERS.items()) if adapter.offering})
+    """Show what is offered to those who add a registry of a make, where Harbor names it."""
+    named = ((name, adapter) for name, adapter in sorted(ADAPTERS.items()) if adapter.offering is not None)
+    return answer({name: _offered(adapter) for name, adapter in named})
 
 
 def _offered(adapter: Adapter) -> dict[str, Any]:
+    if not adapter.offering:
+        return {}
     endpoints = [{"key": key, "value": value} for key, value in adapter.endpoints.items()]
     shown: dict[str, Any] = {"endpoint_pattern": {"endpoint_type": adapter.offering, "endpoints": endpoints}}
     if adapter.access_key:

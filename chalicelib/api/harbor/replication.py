@@ -35,12 +35,12 @@ from chalicelib.store.directory import registries
 from chalicelib.store.directory import replication as policies
 from chalicelib.store.directory.replication import Stored
 from chalicelib.store.executions import Execution, New, Task
-from chalicelib.store.replicating import COPY, ITEMS, OPERATION, REPOSITORY, TO
+from chalicelib.store.replicating import COPY, ITEMS, OPERATION, REPOSITORY, TAGS, TO
 
 _POLICY, _EXECUTION = "replication-policy", "replication"
-_TYPE = "image"
 # Harbor's words in this part of its API.
 _IN_PROGRESS, _SUCCEEDED, _FAILED, _STOPPED, _PENDING = "InProgress", "Succeed", "Failed", "Stopped", "Pending"
+_TAG_DELETION = "tag deletion"
 _STATES: Mapping[Status, str] = MappingProxyType(
     {
         Status.PENDING: _IN_PROGRESS,
@@ -243,10 +243,21 @@ def stop_execution(call: HarborCall) -> Response:
 def list_tasks(call: HarborCall) -> Response:
     """List what an execution does with each repository."""
     wanted = listing.parse(call.request)
-    tasks = list(map(_shown_task, _tasks(call, _execution(call))))
+    execution = _execution(call)
+    kind = _resource(call, execution)
+    tasks = [_shown_task(task, kind) for task in _tasks(call, execution)]
     conditions = {name: value for name in ("status", "resource_type") if (value := call.request.parameter(name))}
     chosen, total = listing.select(wanted, list(filter(listing.meets(conditions), tasks)))
     return listing.answered(call, wanted, chosen, total)
+
+
+def _resource(call: HarborCall, execution: Execution) -> str:
+    """Return what an execution copies or deletes, by Harbor's word for what its source has."""
+    stored = policies.by_id(call.services.directory, execution.vendor_id)
+    if stored is None or not stored.policy.pulls:
+        return replication.resource(replication.HARBOR)
+    registry = registries.find(call.services.directory, stored.policy.registry)
+    return replication.resource(registry.type if registry else "")
 
 
 def _tasks(call: HarborCall, execution: Execution) -> list[Task]:
@@ -254,15 +265,15 @@ def _tasks(call: HarborCall, execution: Execution) -> list[Task]:
     return [task for task in tasks if REPOSITORY in task.parameters]
 
 
-def _shown_task(task: Task) -> dict[str, Any]:
+def _shown_task(task: Task, kind: str) -> dict[str, Any]:
     parameters, items = task.parameters, task.parameters[ITEMS]
     return {
         "id": task.id,
         "execution_id": task.execution_id,
         "status": _PENDING if task.status is Status.PENDING else _STATES[task.status],
         "job_id": str(task.id),
-        "operation": parameters.get(OPERATION, COPY),
-        "resource_type": _TYPE,
+        "operation": _TAG_DELETION if TAGS in parameters else parameters.get(OPERATION, COPY),
+        "resource_type": kind,
         "src_resource": replication.text(parameters[REPOSITORY], items),
         "dst_resource": replication.text(parameters[TO], items),
         "start_time": task.started or task.created,
