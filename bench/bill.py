@@ -39,9 +39,11 @@ class Plan:
 # fmt: off
 # Hours of a price, or GB where the price is of a month.
 FLOORS: Mapping[str, Mapping[str, float]] = MappingProxyType({
-    # One task of half a vCPU and 1 GB behind a balancer in two zones.
-    "relay":          {"fargate_cpu_hour": 0.5 * HOURS, "fargate_gb_hour": HOURS, "alb_hour": HOURS,
-                       "address_hour": 3 * HOURS},
+    # What watches: alarms, the dashboard, and the key of the topic that is told.
+    "roadstead":      {"alarm_month": 27, "dashboard_month": 1, "key_month": 1},
+    # Two tasks of a vCPU and 2 GB, a balancer without public addresses, four endpoints in two zones, two alarms.
+    "relay":          {"fargate_cpu_hour": 2 * HOURS, "fargate_gb_hour": 4 * HOURS, "alb_hour": HOURS,
+                       "endpoint_hour": 8 * HOURS, "alarm_month": 2},
     # One t3.medium with everything on it, PostgreSQL and Redis too.
     "Harbor, 1 node": {"t3_medium_hour": HOURS, "ebs_gb_month": 50, "address_hour": HOURS},
     # Two m5.large, PostgreSQL in two zones with 100 GB in each, two nodes of Redis, a balancer in two zones.

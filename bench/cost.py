@@ -77,7 +77,8 @@ def report(found: Mapping[str, Counted], plan: bill.Plan, table: bill.Prices) ->
         for name, usage in paid.items()
     }
     leaving = {name: bill.ecr(usage * _MILLION, table)["egress"] for name, usage in usages.items()}
-    floors = {"roadstead": 0.0, "roadstead, relay": bill.floor("relay", table)}
+    own = bill.floor("roadstead", table)
+    floors = {"roadstead": own, "roadstead, relay": own + bill.floor("relay", table)}
     floors |= {name: bill.floor(name, table) for name in bill.HARBORS}
     more = (sum(dollars["pull"]["roadstead"].values()) - sum(dollars["pull"]["Harbor"].values())) / _MILLION
     even = {

@@ -3,6 +3,7 @@
 from dataclasses import fields
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from rich.console import Console
 from bench import bill, cost, counts, prices, usage
 from bench.counts import Counted
 from bench.usage import Call, Usage
+from infra.package import fragments
 
 AMOUNTS = st.floats(0, 1e12)
 USAGES = st.builds(Usage, *[AMOUNTS] * len(fields(Usage)))
@@ -75,6 +77,36 @@ def test_harbor_and_this_cost_the_same_at_the_break_even() -> None:
 
     assert 60 + pulls * 0.0001 == pytest.approx(300)
     assert bill.break_even(50, 60, 0.0001) == 0
+
+
+def test_what_is_paid_without_a_request_is_what_the_templates_have() -> None:
+    """An alarm costs by its metrics; the relay's tasks, endpoints and zones are those that it starts with."""
+    parts = fragments()
+    relay = parts["relay"]["Resources"]
+    task = relay["RelayTask"]["Properties"]
+    tasks = parts["relay"]["Parameters"]["RelayTasks"]["Default"]
+    endpoints = [len(each["Properties"]["SubnetIds"]) for each in relay.values()
+                 if each.get("Properties", {}).get("VpcEndpointType") == "Interface"]  # fmt: skip
+
+    assert bill.FLOORS["roadstead"]["alarm_month"] == alarms(parts["operations"], None)
+    assert bill.FLOORS["relay"] == {
+        "fargate_cpu_hour": tasks * int(task["Cpu"]) / 1024 * prices.HOURS,
+        "fargate_gb_hour": tasks * int(task["Memory"]) / 1024 * prices.HOURS,
+        "alb_hour": prices.HOURS,
+        "endpoint_hour": sum(endpoints) * prices.HOURS,
+        "alarm_month": alarms(parts["operations"], "HasRelay"),
+    }
+
+
+def alarms(operations: dict[str, Any], condition: str | None) -> int:
+    """Return how many metrics the alarms look at that are there under a condition, or under none."""
+    found = (each for each in operations["Resources"].values() if each["Type"] == "AWS::CloudWatch::Alarm")
+    metrics = (
+        each["Properties"].get("Metrics", [{"MetricStat": {}}])
+        for each in found
+        if each.get("Condition") == condition
+    )
+    return sum("MetricStat" in metric for each in metrics for metric in each)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ NO_DIGESTS = (
     "md5:" + "0" * 32, f"x{SHA256}", f"{SHA256}, {SHA256}", "%E0%A4%A",
 )
 PATHS = (
+    ("/v2",                                                   API),
     ("/v2/",                                                  API),
     ("/v2/_catalog",                                          API),
     ("/v2/library/app/manifests/latest",                      API),
@@ -57,7 +58,6 @@ PATHS = (
     ("/portal/",                                              PORTAL),
     ("/portal/assets/app.js",                                 PORTAL),
     ("/",                                                     NOWHERE),
-    ("/v2",                                                   NOWHERE),
     ("/V2/",                                                  NOWHERE),
     ("/uploads/1",                                            NOWHERE),
     ("/blobs/sha256/0a0a",                                    NOWHERE),
@@ -264,7 +264,7 @@ def test_people_who_come_to_the_host_are_sent_to_the_portal() -> None:
 def test_what_is_nowhere_is_answered_as_the_api_answers_it() -> None:
     [unknown] = [each for each in RESPONSES if each.type == "MISSING_AUTHENTICATION_TOKEN"]
 
-    for made in run("elsewhere.js", [request(uri) for uri in ("/v1/", "/v2", "/.env", "/portalx", "//")]):
+    for made in run("elsewhere.js", [request(uri) for uri in ("/v1/", "/v3", "/.env", "/portalx", "//")]):
         assert made["statusCode"] == unknown.status
         assert made["headers"] == {"content-type": {"value": "application/json"}}
         assert json.loads(made["body"]) == json.loads(body(unknown))
@@ -355,7 +355,7 @@ def test_the_relay_is_reached_inside_the_network_alone_and_gets_all_that_the_cli
 def test_every_public_stage_has_its_behaviour() -> None:
     taken = {each["PathPattern"] for each in behaviors() if each["TargetOriginId"] == "api"}
 
-    assert taken == {f"/{stage}/*" for stage in STAGES}
+    assert taken == {f"/{stage}/*" for stage in STAGES} | {"/v2"}
 
 
 def test_nothing_but_the_portal_is_ever_kept() -> None:

@@ -216,6 +216,17 @@ def test_failures_are_sent_to_a_queue_once_the_role_may(template: Json) -> None:
         assert [one["Action"] for one in statements(policies[waited_for])] == ["sqs:SendMessage"]
 
 
+def test_the_relay_waits_for_what_its_tasks_start_by(template: Json) -> None:
+    """Without these a task finds no image; three such, and ECS gives the first deployment up."""
+    wanted = {name for kind in ("VPCEndpoint", "Route", "SubnetRouteTableAssociation", "VPCGatewayAttachment")
+              for name in of_type(template, f"AWS::EC2::{kind}")}  # fmt: skip
+    service, origin = (json.dumps(template["Resources"][name]) for name in ("RelayService", "RelayOrigin"))
+
+    assert len(wanted) == 10
+    assert [name for name in sorted(wanted) if f'"{name}"' not in service] == []
+    assert '"RelayGatewayAttachment"' in origin
+
+
 def test_the_function_that_wakes_itself_may(template: Json) -> None:
     """Else Lambda ends it at its 16th message in a row, and a long job stands until the next minute."""
     may = {name for name, each in of_type(template, "AWS::Lambda::Function").items()
