@@ -168,7 +168,10 @@ def test_what_makes_no_policy_is_refused_with_what_to_do(hooked: Hooked, wrong: 
 
 def test_names_are_different_and_policies_not_too_many(hooked: Hooked) -> None:
     hooked.create(policy())
+    hooked.client.clock.advance(timedelta(seconds=1))
     second = hooked.create(policy(name="second"))
+    assert [each["name"] for each in hooked.registry.get(POLICIES)] == ["second", "ci"]
+    assert [each["policy_name"] for each in hooked.registry.get(f"{HOOKS}/lasttrigger")] == ["second", "ci"]
     assert hooked.api("POST", POLICIES, policy()).status == 409
     assert hooked.api("PUT", f"{POLICIES}/{second}", policy()).status == 409
     for number in range(MOST_POLICIES - 2):

@@ -6,7 +6,7 @@ Invariants:
 * An address that is private in itself is refused at once; what a name leads to is looked at when it is told.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,11 +38,14 @@ def list_events(_call: HarborCall) -> Response:
 
 
 def list_policies(call: HarborCall) -> Response:
-    """List the policies of a project, the oldest first."""
+    """List the policies of a project, the newest first."""
     wanted = listing.parse(call.request)
-    found = policies.all_of(call.services.directory, call.project.id)
-    chosen, total = listing.select(wanted, [_shown(call, stored) for stored in found])
+    chosen, total = listing.select(wanted, [_shown(call, stored) for stored in _all(call)])
     return listing.answered(call, wanted, chosen, total)
+
+
+def _all(call: HarborCall) -> Sequence[Stored]:
+    return policies.all_of(call.services.directory, call.project.id)[::-1]
 
 
 def _shown(call: HarborCall, stored: Stored) -> dict[str, Any]:
@@ -214,8 +217,7 @@ def get_log(call: HarborCall) -> Response:
 
 def last_triggers(call: HarborCall) -> Response:
     """Show when each policy told last of each type of events that it wants."""
-    found = policies.all_of(call.services.directory, call.project.id)
-    return answer([each for stored in found for each in _last(call, stored)])
+    return answer([each for stored in _all(call) for each in _last(call, stored)])
 
 
 def _last(call: HarborCall, stored: Stored) -> Iterator[Mapping[str, Any]]:
