@@ -25,7 +25,7 @@ from chalicelib.policy import selectors, sent
 
 MOST_FILTERS, MOST_LABELS = 20, 50
 FLATTEN = -1
-_MOST_REPLACED = 3
+_MOST_REPLACED = 127
 _LONGEST_NAME, _LONGEST_TEXT, _LONGEST_LABEL = 256, 1024, 255
 _HIGHEST_SPEED = 2**31 - 1
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -240,14 +240,20 @@ def parse(given: Mapping[str, Any]) -> Policy:
             "name one of src_registry and dest_registry by its id, and leave out the other: that is this registry"
         )
     trigger, cron = _trigger(given.get("trigger"))
-    deletion = sent.flag(given, "replicate_deletion") or sent.flag(given, "deletion")
+    single = sent.flag(given, "single_active_replication")
+    if single and trigger is Trigger.EVENT_BASED:
+        raise ValueError("single_active_replication is not for policies that events begin: each event is told")
+    # What clients change is the older word, the only one that Harbor reads: they send the other as they got it.
+    deletion = sent.flag(given, "deletion", default=sent.flag(given, "replicate_deletion"))
     return Policy(
         name=name,
         source=source,
         destination=target,
         description=sent.text(given, "description", _LONGEST_TEXT),
         namespace=_namespace(given),
-        replaced=_number(given, "dest_namespace_replace_count", FLATTEN, _MOST_REPLACED, FLATTEN),
+        replaced=max(
+            FLATTEN, _number(given, "dest_namespace_replace_count", -_MOST_REPLACED, _MOST_REPLACED, FLATTEN)
+        ),
         filters=_filters(given.get("filters"), local=not source),
         trigger=trigger,
         cron=cron,
@@ -256,7 +262,7 @@ def parse(given: Mapping[str, Any]) -> Policy:
         enabled=sent.flag(given, "enabled"),
         speed=max(0, _number(given, "speed", -_HIGHEST_SPEED, _HIGHEST_SPEED, 0)),
         by_chunk=sent.flag(given, "copy_by_chunk"),
-        single=sent.flag(given, "single_active_replication"),
+        single=single,
     )
 
 

@@ -58,8 +58,24 @@ def test_what_may_be_left_out_is_as_with_harbor() -> None:
     assert policy.registry == 3
 
 
-def test_the_old_word_for_deletions_is_understood() -> None:
-    assert replication.parse(sent(replicate_deletion=None)).deletion
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        (True, None, True),
+        (None, True, True),
+        (None, None, False),
+        # As clients send it who got both words and change the one that Harbor reads.
+        (False, True, False),
+        (True, False, True),
+    ],
+)
+def test_the_older_word_for_deletions_counts(old: bool | None, new: bool | None, wanted: bool) -> None:
+    assert replication.parse(sent(deletion=old, replicate_deletion=new)).deletion is wanted
+
+
+@pytest.mark.parametrize(("given", "kept"), [(-2, -1), (-1, -1), (0, 0), (4, 4), (127, 127)])
+def test_any_number_of_parts_can_be_replaced_and_a_negative_one_is_all(given: int, kept: int) -> None:
+    assert replication.parse(sent(dest_namespace_replace_count=given)).replaced == kept
 
 
 @pytest.mark.parametrize(
@@ -72,8 +88,11 @@ def test_the_old_word_for_deletions_is_understood() -> None:
         ({"dest_registry": {"id": "7"}}, "id of a registry"),
         ({"dest_registry": {"id": True}}, "id of a registry"),
         ({"dest_namespace": "Upper"}, "dest_namespace"),
-        ({"dest_namespace_replace_count": 4}, "from -1 to 3"),
-        ({"dest_namespace_replace_count": -2}, "from -1 to 3"),
+        ({"dest_namespace_replace_count": 128}, "from -127 to 127"),
+        (
+            {"trigger": {"type": "event_based"}, "single_active_replication": True},
+            "not for policies that events begin",
+        ),
         ({"trigger": {"type": "never"}}, "manual, scheduled, event_based"),
         ({"trigger": {"type": "scheduled"}}, "needs trigger_settings"),
         ({"trigger": {"type": "scheduled", "trigger_settings": {"cron": "0 0 * * *"}}}, "six fields"),
