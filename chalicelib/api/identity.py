@@ -324,6 +324,13 @@ def visible_projects(services: Services, principal: Principal) -> tuple[Project,
     return tuple(sorted(found.values(), key=lambda project: project.name))
 
 
+def permitting(services: Services, principal: Principal, permission: Permission) -> tuple[Project, ...]:
+    """Return the projects in which a user, or a robot account, has a permission that not everybody has."""
+    candidates = {Kind.USER: _of_member, Kind.ROBOT: _permitted}.get(principal.kind)
+    found = candidates(services, principal) if candidates else ()
+    return tuple(project for project in found if permission in permissions(services, principal, project))
+
+
 def _of_member(services: Services, user: Principal) -> Iterable[Project]:
     """Return the projects in which a user is a member, leaving out what another made anew under the name of one."""
     key = members.key_of(members.Kind.USER, user.id)

@@ -364,7 +364,7 @@ def old() -> Registry:
 
 
 def asked(registry: Registry, query: str, path: str = "/auditlog-exts") -> tuple[list[str], int]:
-    answer = registry.api("GET", f"{path}?page_size=100&{query}")
+    answer = registry.api("GET", f"{path}?{query}&page_size=100")
     assert answer.status == 200, answer.body
     return [entry["resource"] for entry in orjson.loads(answer.body)], int(answer.headers["X-Total-Count"])
 
@@ -401,7 +401,7 @@ def test_both_directions_of_time_are_read_a_page_at_a_time(old: Registry) -> Non
     assert total == len(forwards)
     assert forwards[-1] == "library/app:v39"
     assert forwards[::-1] == asked(old, "", "/projects/library/auditlog-exts")[0]
-    assert backwards == forwards[::-1][100:200]
+    assert backwards == forwards[::-1][3:6]
     assert table.calls["query"] <= 4
 
 

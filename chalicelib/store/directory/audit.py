@@ -11,10 +11,13 @@ Invariants:
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from heapq import merge
+from itertools import islice
 from typing import Any
 
 from chalicelib.oci.pages import Page
@@ -22,6 +25,7 @@ from chalicelib.policy.audit import LONGEST_NAME, Event, Rules
 from chalicelib.store.directory import Directory, configuration
 from chalicelib.store.table import (
     ABSENT,
+    PAGE,
     Add,
     Change,
     Delete,
@@ -44,8 +48,13 @@ _ENTRIES, _AFTER, _PURGED = "entries", "after", "purged"
 # What is told behind a request comes later than it happened; entries are counted for good when none can come before.
 _LATE = timedelta(minutes=2)
 _MOST_PAGES, _COUNTED_ANEW = 50, 500
+_LOOKED_AT = _MOST_PAGES * PAGE
 # Sorts behind the "." after a time, and before what may go on a time.
 _BEHIND = "/"
+
+
+# A project's list by its id, or that of all.
+Scope = int | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,10 @@ class Span:
 
     begin: str = ""
     end: str = ""
+
+
+Events = Iterator[Logged]
+Together = Callable[[Callable[[Scope], Page[Logged]], Sequence[Scope]], Sequence[Page[Logged]]]
 
 
 def changes(directory: Directory, event: Event, moment: datetime | None = None, name: str = "") -> tuple[Change, ...]:
@@ -122,38 +135,55 @@ def carried(directory: Directory, tables: Iterable[Table], event: Event, then: C
     return [_Carrying(table, more, then) for table in tables]
 
 
-def page(directory: Directory, project_id: int | str, wanted: Slice) -> Page[Logged]:
+def page(directory: Directory, scope: Scope, wanted: Slice) -> Page[Logged]:
     """Return a part of a project's events, or of ALL."""
-    found = directory.table.query(f"audit/{project_id}", wanted)
+    found = directory.table.query(f"audit/{scope}", wanted)
     return Page(tuple(map(_logged, found.entries)), found.more)
 
 
-def search(
-    directory: Directory, project_id: int | str, span: Span, wanted: Callable[[Logged], bool]
-) -> tuple[Logged, ...]:
-    """Return the events of a time for which `wanted` says yes, the latest first, looking at so many at most."""
-    found: list[Logged] = []
-    after = f"{span.end}{_BEHIND}" if span.end else ""
-    for _ in range(_MOST_PAGES):
-        part = directory.table.query(f"audit/{project_id}", Slice(after=after, backwards=True))
-        inside = [record for record in part.entries if record.key.sort >= span.begin]
-        found += filter(wanted, map(_logged, inside))
-        if not part.more or len(inside) < len(part.entries):
+def latest(directory: Directory, scopes: Iterable[Scope], span: Span, limit: int, together: Together) -> Events:
+    """Yield the events of several lists, the latest first, as they are wanted; of each some thousands at most.
+
+    Of each list `limit` events are read at once, and the first of them beside those of the others (`together`).
+    """
+    reading = partial(_before, directory, span, limit)
+    asked = tuple(scopes)
+    firsts = together(lambda scope: reading(scope, f"{span.end}{_BEHIND}" if span.end else ""), asked)
+    lists = (_on(partial(reading, scope), first) for scope, first in zip(asked, firsts, strict=True))
+    return merge(*lists, key=lambda logged: logged.sort, reverse=True)
+
+
+def _before(directory: Directory, span: Span, limit: int, scope: Scope, after: str) -> Page[Logged]:
+    """Return the events before one, back to where the time begins that is wanted."""
+    part = page(directory, scope, Slice(after=after, limit=limit, backwards=True))
+    inside = tuple(logged for logged in part.entries if logged.sort >= span.begin)
+    return Page(inside, part.more and len(inside) == len(part.entries))
+
+
+def _on(reading: Callable[[str], Page[Logged]], part: Page[Logged]) -> Events:
+    yield from part.entries
+    for _ in range(_MOST_PAGES - 1):
+        if not part.more:
             break
-        after = part.entries[-1].key.sort
-    return tuple(found)
+        part = reading(part.entries[-1].sort)
+        yield from part.entries
 
 
-def count(directory: Directory, project_id: int | str) -> int:
+def search(events: Events, wanted: Callable[[Logged], bool]) -> tuple[Logged, ...]:
+    """Return the events for which `wanted` says yes, looking at so many at most."""
+    return tuple(filter(wanted, islice(events, _LOOKED_AT)))
+
+
+def count(directory: Directory, scope: Scope) -> int:
     """Return how many events a project has, or how many there are (ALL): at least, where very many are new."""
-    key = _count(project_id)
+    key = _count(scope)
     before = directory.table.get(key)
     known: Mapping[str, Any] = before.document if before and before.document else {_AFTER: "", _ENTRIES: 0}
     settled: int = known[_ENTRIES]
     total, after = settled, known[_AFTER]
     old = _written(directory.now() - _LATE)
     for _ in range(_MOST_PAGES):
-        part = directory.table.query(f"audit/{project_id}", Slice(after=after))
+        part = directory.table.query(f"audit/{scope}", Slice(after=after))
         total += len(part.entries)
         sorts = [record.key.sort for record in part.entries if record.key.sort < old]
         if sorts:
@@ -218,7 +248,7 @@ def _document(event: Event, number: int, time: str) -> dict[str, Any]:
     }
 
 
-def _count(scope: int | str) -> Key:
+def _count(scope: Scope) -> Key:
     return Key(f"count/audit/{scope}", "count")
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import islice
 
 import pytest
 from hypothesis import example, given, settings
@@ -15,12 +16,13 @@ from chalicelib.store.dynamodb import DynamoTable, dynamo_client, make_table
 from chalicelib.store.index import written
 from chalicelib.store.signing import Credentials
 from chalicelib.store.sqlite import SqliteTable
-from chalicelib.store.table import ABSENT, Key, Put, Record, RefusedError, Slice, Table
+from chalicelib.store.table import ABSENT, PAGE, Key, Put, Record, RefusedError, Slice, Table
 from tests.engines import moto
 from tests.memory import Clock
 from tests.store.index.tables import CountingTable
 
 USER = Key("users/", "ann")
+ALWAYS = Span()
 # What happens: seconds go by; an entry of a project that is so many seconds late; a look at the count; a purge.
 deeds = st.one_of(
     st.tuples(st.just("wait"), st.integers(1, 200)),
@@ -32,6 +34,10 @@ deeds = st.one_of(
 
 def directory_of(clock: Clock, table: Table | None = None) -> Directory:
     return Directory(table or SqliteTable(":memory:", lambda: clock().timestamp()), clock)
+
+
+def latest(directory: Directory, *scopes: audit.Scope, span: Span = ALWAYS, limit: int = PAGE) -> audit.Events:
+    return audit.latest(directory, scopes, span, limit, lambda read, asked: tuple(map(read, asked)))
 
 
 def everything(directory: Directory, scope: int | str = ALL) -> tuple[Logged, ...]:
@@ -87,7 +93,7 @@ def test_a_search_of_a_time_reads_that_time(directory: Directory, clock: Clock) 
     table = CountingTable(directory.table)
 
     span = Span("2026-03-01T12:10:00.000Z", "2026-03-01T12:12:00.000Z")
-    found = audit.search(directory_of(clock, table), ALL, span, lambda _: True)
+    found = audit.search(latest(directory_of(clock, table), ALL, span=span), lambda _: True)
 
     assert [logged.event.resource for logged in found] == ["12", "11", "10"]
 
@@ -104,9 +110,43 @@ def test_a_search_that_finds_nothing_looks_at_a_bounded_number_of_entries() -> N
     directory = directory_of(clock, table)
     audit.log(directory, Event("ann", "x", "label", "create"))
 
-    assert audit.search(directory, ALL, Span(), lambda _: False) == ()
+    assert audit.search(latest(directory, ALL), lambda _: False) == ()
     assert table.calls["query"] == 50
     assert audit.count(directory, ALL) == 50
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), max_size=40),
+    st.sets(st.integers(1, 3)),
+    st.integers(1, 7),
+)
+def test_several_lists_come_as_one_in_the_order_of_time(
+    told: list[tuple[int, int]], scopes: set[int], limit: int
+) -> None:
+    clock = Clock()
+    directory = directory_of(clock)
+    for number, (project, seconds) in enumerate(told):
+        clock.advance(timedelta(seconds=seconds))
+        audit.log(directory, Event("ann", f"{number}", "label", "create", project_id=project))
+    expected = [each for each in everything(directory)[::-1] if each.event.project_id in scopes]
+
+    assert list(latest(directory, *sorted(scopes), limit=limit)) == expected
+
+
+def test_of_several_lists_no_more_is_read_than_is_wanted(clock: Clock) -> None:
+    table = CountingTable(SqliteTable(":memory:", lambda: clock().timestamp()))
+    directory = directory_of(clock, table)
+    for number in range(40):
+        audit.log(directory, Event("ann", f"{number}", "label", "create", project_id=number % 2 + 1))
+        clock.advance(timedelta(seconds=1))
+    table.calls.clear()
+    table.brought = 0
+
+    found = list(islice(latest(directory, 1, 2, limit=5), 5))
+
+    assert [each.event.resource for each in found] == ["39", "38", "37", "36", "35"]
+    assert (table.calls["query"], table.brought) == (2, 10)
 
 
 # In the transaction of the change
