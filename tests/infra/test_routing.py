@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
+from chalicelib.api import health
 from infra.gateway import STAGES
 from infra.package import FRAGMENTS, for_values
 from tests.api.asking import Client
@@ -84,6 +85,11 @@ def test_anybody_may_ask_and_the_answer_says_how_the_bucket_is() -> None:
     assert (well.status, unwell.status) == (200, 200)
     assert asked["SearchString"].encode() in well.body[:5120]
     assert asked["SearchString"].encode() not in unwell.body
+
+
+def test_a_table_that_does_not_answer_takes_no_region_away() -> None:
+    """Route 53 counts an answer that comes more than two seconds after the connection as none."""
+    assert health.LIMIT_SECONDS <= 0.75 * 2
 
 
 def _failing(_operation: str, _key: str) -> None:
