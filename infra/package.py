@@ -386,6 +386,6 @@ def _stage(api: str, stage: str, deployment: str) -> Json:
             "DeploymentId": {"Ref": deployment},
             "TracingEnabled": {"Fn::If": ["HasTracing", True, False]},
             "AccessLogSetting": {"Fn::If": ["HasGatewayLogs", logs, {"Ref": "AWS::NoValue"}]},
-            "MethodSettings": [{"HttpMethod": "*", "ResourcePath": "/*", "MetricsEnabled": True, **limits}],
+            "MethodSettings": [{"HttpMethod": "*", "ResourcePath": "/*", **limits}],
         },
     }

@@ -267,6 +267,15 @@ def test_no_stage_serves_before_every_answer_is_in_place(template: Json) -> None
     assert {json.dumps(each["Properties"]["DeploymentId"]) for each in stages.values()} == {json.dumps({"Ref": name})}
 
 
+def test_api_gateway_reports_what_the_alarms_watch_and_no_more(template: Json) -> None:
+    """By the API's name it reports for nothing; with metrics switched on, each method of each stage costs money."""
+    settings = [one for stage in of_type(template, "AWS::ApiGateway::Stage").values()
+                for one in stage["Properties"]["MethodSettings"]]  # fmt: skip
+
+    assert settings
+    assert [each for each in settings if each.get("MetricsEnabled")] == []
+
+
 def test_challenges_name_the_host_by_which_clients_come(template: Json) -> None:
     answers = of_type(template, "AWS::ApiGateway::GatewayResponse").values()
     given = [each["Properties"]["ResponseParameters"].get("gatewayresponse.header.WWW-Authenticate")
