@@ -67,8 +67,8 @@ class Server:
         with connected(self.address) as wire:
             yield wire
 
-    def end(self, number: signal.Signals, seconds: float = 15.0) -> int:
-        """Send a signal and return the exit status."""
+    def end(self, number: signal.Signals, seconds: float = 60.0) -> int:
+        """Send a signal and return the exit status; the seconds are a guard."""
         self.process.send_signal(number)
         return self.process.wait(seconds)
 

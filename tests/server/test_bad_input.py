@@ -169,7 +169,7 @@ def _send(site: Site, case: Case) -> Answer | None:
             return None
 
 
-def _await(happened: Callable[[], bool], seconds: float = 10.0) -> None:
+def _await(happened: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, "the server did not notice that the client had gone"

@@ -163,7 +163,7 @@ class Site:
         """Start a server, and wait until it has nothing more to ask of its own accord."""
         self.proxy.reset()
         with started(["serve", "--json"], self.folder, self._variables()) as server:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while not self._idle():
                 assert time.monotonic() < deadline, [(one.operation, one.status) for one in self.proxy.snapshot()]
                 time.sleep(0.01)

@@ -32,7 +32,7 @@ def shown(server: Server, number: str) -> Any:
 
 
 def await_success(server: Server, number: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while (status := shown(server, number)["job_status"]) != "Success":
         assert time.monotonic() < deadline, status
         time.sleep(0.1)

@@ -36,7 +36,8 @@ REPOSITORY = "library/run"
 LAYERS = (content("small", 5000), content("large", 17 * MiB))
 IMAGE = (image(b"{}", LAYERS), b"{}", *LAYERS)
 _PASSWORD = re.compile(r"password   (\S+)")
-_END_SECONDS = 10.0
+# A guard, not a measure: a machine that is busy may take its time.
+_END_SECONDS = 60.0
 
 
 @contextmanager
@@ -115,7 +116,7 @@ def _check_secrets(data: Path, password: str) -> None:
 
 def _check_second_server(folder: Path) -> None:
     with launched(["run"], folder / "second", {"DATA": str(folder / "data")}) as second:
-        assert second.process.wait(5) == 1
+        assert second.process.wait(_END_SECONDS) == 1
         assert "another roadstead is running" in second.err()
         assert str(folder / "data") in second.err()
         assert "Traceback" not in second.err()
@@ -123,10 +124,8 @@ def _check_second_server(folder: Path) -> None:
 
 def _check_end(server: Server, number: signal.Signals) -> None:
     """End as a terminal does, which tells every process of the foreground."""
-    began = time.monotonic()
     os.killpg(server.process.pid, number)
     assert server.process.wait(_END_SECONDS) == 0
-    assert time.monotonic() - began < _END_SECONDS
     assert "Stopped." in server.out()
     assert server.err() == ""
     assert _processes(server.folder) == []

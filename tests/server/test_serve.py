@@ -66,15 +66,14 @@ def _interrupted(engine: Engine, folder: Path, number: signal.Signals) -> tuple[
     with started(["serve"], folder / number.name, over(engine)) as server, server.wire() as wire:
         location = begin(server, REPOSITORY)
         _send_most(server, wire, "PATCH", location, data[:MiB], len(data))
-        began = time.monotonic()
         assert (server.end(number), server.err()) == (0, "")
-        assert time.monotonic() - began < 12
     return location, data
 
 
 def test_signal_lets_a_request_finish(engine: Engine, tmp_path: Path) -> None:
     data = content("finished in time", MiB)
-    with started(["serve"], tmp_path, over(engine)) as server:
+    # Were it to wait for the client that asks nothing, it would wait for minutes.
+    with started(["serve"], tmp_path, over(engine) | {"STOP_SECONDS": "300"}) as server:
         location = begin(server, REPOSITORY)
         with server.wire() as wire, server.wire() as idle:
             assert idle.ask("GET", "/v2/", server.admin).status == 200
@@ -83,11 +82,9 @@ def test_signal_lets_a_request_finish(engine: Engine, tmp_path: Path) -> None:
             time.sleep(0.3)
             wire.send(data[-1000:])
             answer = wire.answer()
-            began = time.monotonic()
-            status = server.process.wait(10)
+            status = server.process.wait(60)
 
         assert (answer.status, status) == (201, 0)
-        assert time.monotonic() - began < 4
 
 
 def test_a_signal_gives_requests_as_long_as_they_were_promised(engine: Engine, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from threading import Thread
-from time import monotonic
 
 import pytest
 
@@ -45,10 +44,9 @@ def test_one_that_waits_is_woken_by_what_is_sent() -> None:
 def test_who_waits_in_vain_comes_back() -> None:
     queue = MemoryQueue()
     queue.send(7, 60)
-    began = monotonic()
 
+    # Had it waited for what was sent, it would have that.
     assert queue.take(0.01) is None
-    assert monotonic() - began < 30
 
 
 @pytest.fixture(scope="module", params=[moto, pytest.param(ministack, marks=pytest.mark.engines)])
