@@ -18,6 +18,9 @@ from infra.stack import StackError
 Pause = Callable[[float], None]
 _PAUSE = 5.0
 _IN_PROGRESS = ("CREATING", "UPDATING")
+# What DynamoDB says of a table that was just made or changed, for some minutes at most.
+_NOT_YET = ("ContinuousBackupsUnavailableException", "ResourceInUseException")
+_TRIES = 60
 
 
 def table(here: Any, there: Any, name: str, pause: Pause = time.sleep) -> Iterator[str]:
@@ -34,7 +37,7 @@ def table(here: Any, there: Any, name: str, pause: Pause = time.sleep) -> Iterat
         here.update_table(TableName=name, ReplicaUpdates=[{"Create": {"RegionName": region}}])
         yield f"replica of {name} asked for in {region}"
     _wait(here, name, region, pause)
-    yield from _guard(there, name)
+    yield from _guard(there, name, pause)
 
 
 def secrets(here: Any, there: Any, path: str) -> Iterator[str]:
@@ -59,17 +62,29 @@ def _wait(dynamodb: Any, name: str, region: str, pause: Pause) -> None:
         raise StackError(f"the replica of {name} in {region} is {status}: mend that or delete it, and run this again")
 
 
-def _guard(dynamodb: Any, name: str) -> Iterator[str]:
+def _guard(dynamodb: Any, name: str, pause: Pause) -> Iterator[str]:
     """Turn on what DynamoDB keeps for each replica by itself."""
+    if not dynamodb.describe_table(TableName=name)["Table"].get("DeletionProtectionEnabled"):
+        _once_it_can(lambda: dynamodb.update_table(TableName=name, DeletionProtectionEnabled=True), pause)
+        yield "deletion protection turned on there"
     backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
     if backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] != "ENABLED":
-        dynamodb.update_continuous_backups(
-            TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
-        )
+        wanted = {"TableName": name, "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True}}
+        _once_it_can(lambda: dynamodb.update_continuous_backups(**wanted), pause)
         yield "point-in-time recovery turned on there"
-    if not dynamodb.describe_table(TableName=name)["Table"].get("DeletionProtectionEnabled"):
-        dynamodb.update_table(TableName=name, DeletionProtectionEnabled=True)
-        yield "deletion protection turned on there"
+
+
+def _once_it_can(change: Callable[[], object], pause: Pause) -> None:
+    """Ask for a change until DynamoDB takes it; what it refuses for another reason, or for long, is raised."""
+    for tried in range(1, _TRIES + 1):
+        try:
+            change()
+        except FAILURES as error:
+            if code_of(error) not in _NOT_YET or tried == _TRIES:
+                raise
+            pause(_PAUSE)
+        else:
+            return
 
 
 def _secret(ssm: Any, name: str) -> str | None:

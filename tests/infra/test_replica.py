@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from chalicelib.store import layout
@@ -151,6 +152,7 @@ class DynamoDB:
     steps: list[str] = field(default_factory=lambda: ["CREATING", "ACTIVE"])
     replica: str = ""
     backups: str = "DISABLED"
+    refusals: list[str] = field(default_factory=list)
     protected: bool = False
     calls: list[Json] = field(default_factory=list)
 
@@ -176,6 +178,8 @@ class DynamoDB:
         return {"ContinuousBackupsDescription": {"PointInTimeRecoveryDescription": recovery}}
 
     def update_continuous_backups(self, **asked: Any) -> None:
+        if self.refusals:
+            raise ClientError({"Error": {"Code": self.refusals.pop(0)}}, "UpdateContinuousBackups")
         self.calls.append(asked)
         self.backups = "ENABLED"
 
@@ -202,6 +206,24 @@ def test_a_replica_that_stood_without_its_guards_gets_them() -> None:
 
     assert run(here, there) == ["point-in-time recovery turned on there"]
     assert here.calls == []
+
+
+def test_a_table_that_was_just_made_is_asked_again_until_it_can_be_guarded() -> None:
+    """For a while DynamoDB says that backups are being enabled."""
+    here, there, pauses = DynamoDB(HERE), DynamoDB(THERE), list[float]()
+    there.refusals = ["ContinuousBackupsUnavailableException", "ResourceInUseException"]
+
+    run(here, there, pauses.append)
+
+    assert (there.backups, there.protected, len(pauses)) == ("ENABLED", True, 3)
+
+
+def test_a_guard_that_is_refused_for_good_is_told() -> None:
+    here, there = DynamoDB(HERE), DynamoDB(THERE)
+    there.refusals = ["AccessDeniedException"]
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        run(here, there)
 
 
 def test_a_replica_that_did_not_come_to_be_is_told() -> None:
