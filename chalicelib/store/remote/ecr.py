@@ -34,7 +34,7 @@ _FAMILIES: dict[str, type[RemoteError]] = {
     "InvalidSignatureException": DeniedError,
     "InvalidClientTokenId": DeniedError,
 }
-_EXISTS = "RepositoryAlreadyExistsException"
+_EXISTS, _DENIED = "RepositoryAlreadyExistsException", "AccessDeniedException"
 
 
 def exchanged(site: Site) -> Site:
@@ -56,12 +56,13 @@ def exchanged(site: Site) -> Site:
 
 
 def create(site: Site, repository: str) -> None:
-    """Make a repository, where there is none of this name; raise RemoteError."""
+    """Make a repository, where there is none of this name and we may; raise RemoteError."""
     with _refusing(f"makes no repository {repository}"):
         try:
             _client(site).create_repository(repositoryName=repository)
         except ClientError as error:
-            if _code(error) != _EXISTS:
+            # Who may not make one may still push to one that is there: the push says where it is not.
+            if _code(error) not in (_EXISTS, _DENIED):
                 raise
 
 

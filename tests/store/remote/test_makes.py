@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import boto3
 import pytest
@@ -170,6 +171,19 @@ def test_ecr_gets_its_repository_before_a_push_and_loses_images() -> None:
         ecr.delete(ECR, "team/app", imageTag="v3")
     with pytest.raises(MissingError):
         ecr.delete(ECR, "team/other", imageTag="v3")
+
+
+@pytest.mark.parametrize(("code", "refused"), [("AccessDeniedException", False), ("InvalidParameterException", True)])
+def test_who_may_only_push_to_a_repository_of_ecr_needs_no_right_to_make_one(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch, code: str, refused: bool
+) -> None:
+    registry.instead("POST", "/", document({"__type": code}, 400))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", registry.url)
+
+    with pytest.raises(RemoteError) if refused else nullcontext():
+        ecr.create(ECR, "team/app")
+
+    assert registry.methods() == ["POST"]
 
 
 @pytest.mark.parametrize(
