@@ -15,7 +15,7 @@ import logging
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -40,6 +40,7 @@ from chalicelib.store.remote import (
     Described,
     DownError,
     LimitedError,
+    LoginError,
     MissingError,
     Remote,
     RemoteError,
@@ -57,6 +58,7 @@ ACTOR = "proxy-cache"
 _KNOWN = timedelta(seconds=5)
 _HOLD_SECONDS, _RENEWED_AFTER = 60, 20.0
 _LOOKS, _LOOK_SECONDS = 200, 0.3
+_REFUSED, _UNAUTHORIZED = timedelta(seconds=60), 401
 # To list tags counts as a pull at Docker Hub. They are remembered packed, unless even so they take much memory.
 _LISTED = timedelta(seconds=60)
 _MOST_TAGS, _MOST_PACKED = 50_000, 64 << 10
@@ -97,9 +99,21 @@ def _upstream(services: Services, name: str) -> Upstream | None:
     return Upstream(project, registry.name, registry.type, site, Rules.of(project.metadata))
 
 
-def connected(services: Services, source: Upstream) -> AbstractContextManager[Remote]:
-    """Return a conversation with the registry, which is had within; it raises RemoteError."""
-    return services.conversations.having(source.site, services.settings.private_targets)
+@contextmanager
+def connected(services: Services, source: Upstream) -> Iterator[Remote]:
+    """Have a conversation with the registry; raise RemoteError.
+
+    A credential that it did not take is not tried again for a while: who does locks its account out, for all.
+    """
+    refused = ("refused", source.site)
+    if words := services.shared.known(refused, services.now()):
+        raise LoginError(words, _UNAUTHORIZED)
+    try:
+        with services.conversations.having(source.site, services.settings.private_targets) as remote:
+            yield remote
+    except LoginError as error:
+        services.shared.keep(refused, str(error), services.now(), _REFUSED)
+        raise
 
 
 def check_admitted(source: Upstream, repository: Repository) -> None:

@@ -64,6 +64,16 @@ class Hub:
         projects.update(self.client.services.directory, changed)
         self.client.services.shared.forget(("upstream", "hub"))
 
+    def log_in(self, secret: str) -> None:
+        """Change the secret for the other registry, and let the process know at once."""
+        services = self.client.services
+        stored = registries.find(services.directory, self.registry)
+        assert stored
+        sealed = seal(services.settings.signing_keys, secret)
+        become = NewRegistry(stored.name, stored.type, stored.url, "basic", ACCESS_KEY, sealed)
+        registries.update(services.directory, stored, become, registries.HEALTHY)
+        services.shared.forget(("upstream", "hub"))
+
     def image(self, tag: str = "latest", layers: tuple[bytes, ...] = (LAYER,), name: str = NAME) -> str:
         """Push an image to the other registry and return its digest."""
         document = {

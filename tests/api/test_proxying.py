@@ -240,6 +240,23 @@ def test_a_registry_that_does_not_answer_is_not_asked_for_other_tags_meanwhile(c
     assert "Warning" not in cache.manifest("two").headers
 
 
+def test_a_credential_that_is_refused_is_tried_once_a_minute_until_it_is_changed(cache: Hub) -> None:
+    digest = cache.image()
+    cache.there.auth = "bearer"
+    cache.log_in("wrong")
+
+    def tried() -> int:
+        return sum(each.path == "/token" for each in cache.there.asked)
+
+    refused = [cache.manifest(each).status for each in ("one", "two", digest)]
+    refused.append(cache.blob(digest_of(LAYER)).status)
+    assert (refused, tried()) == ([403] * 4, 1)
+    cache.client.clock.advance(timedelta(seconds=61))
+    assert (cache.manifest("three").status, tried()) == (403, 2)
+    cache.log_in(ACCESS_SECRET)
+    assert cache.manifest("latest").status == 200
+
+
 def test_what_is_not_whole_yet_is_the_last_that_is_known_too(cache: Hub) -> None:
     digest = cache.image()
     cache.manifest("latest")

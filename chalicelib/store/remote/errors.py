@@ -33,6 +33,10 @@ class DeniedError(RemoteError):
     """It wants other credentials, or does not allow it."""
 
 
+class LoginError(DeniedError):
+    """It does not take the credential, whatever it is asked for: some lock out whoever tries it too often."""
+
+
 class LimitedError(RemoteError):
     """It was asked too often."""
 

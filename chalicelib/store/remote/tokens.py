@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from chalicelib.store import reach
-from chalicelib.store.remote.errors import DeniedError, DownError, RemoteError, refusal
+from chalicelib.store.remote.errors import DeniedError, DownError, LoginError, RemoteError, refusal
 from chalicelib.store.remote.sites import Site, TokenKind
 from chalicelib.store.remote.wire import Request, Wire
 
-_OK = 200
+_OK, _UNAUTHORIZED = 200, 401
 _NO_POST = (404, 405)
 _LIFETIME, _MARGIN = 60, 10
 _LONGEST = 3600
@@ -115,9 +115,11 @@ class Authority:
         if token is None or token.until <= self._now():
             try:
                 token = self._remember(scopes, self._fetch(asked, scopes))
-            except RemoteError:
+            except RemoteError as error:
                 # The registry may want something else by now: it is asked again.
                 known.asked = None
+                if isinstance(error, LoginError):
+                    raise
                 return ""
         return token.header
 
@@ -177,7 +179,8 @@ class Authority:
             url = f"{realm}{'&' if urlsplit(realm).query else '?'}{asked}"
             status, headers, content = self._ask(Request("GET", url, mine))
         if status != _OK:
-            raise refusal(f"{urlsplit(realm).hostname} gave no token", status, headers, content)
+            refused = refusal(f"{urlsplit(realm).hostname} gave no token", status, headers, content)
+            raise LoginError(str(refused), status) if status == _UNAUTHORIZED and self.basic else refused
         return _json_object(content, realm)
 
     def _ask(self, request: Request) -> tuple[int, Mapping[str, str], bytes]:
