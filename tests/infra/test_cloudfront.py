@@ -280,6 +280,19 @@ def test_the_template_holds_each_function_as_it_was_tested() -> None:
         assert each["AutoPublish"]
 
 
+def test_what_cloudfront_knows_in_all_regions_is_named_by_its_own() -> None:
+    """Two regions' stacks have one name as a rule, and one CloudFront."""
+    named = [
+        each["Name"]["Fn::Sub"]
+        for resource in FRONT["Resources"].values()
+        for each in (resource["Properties"], *resource["Properties"].values())
+        if isinstance(each, dict) and "Name" in each
+    ]
+
+    assert len(named) >= 10
+    assert [name for name in named if not name.startswith("${AWS::StackName}-${AWS::Region}-")] == []
+
+
 def test_no_name_of_a_file_is_left_in_the_template() -> None:
     named = [text for part in fragments().values() for text in texts(part) if text.startswith("@cloudfront/")]
 
