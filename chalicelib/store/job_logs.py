@@ -3,18 +3,23 @@
 Invariants:
 * A piece is written once and expires; what a step logged before it failed stays.
 * Losing a line never fails a job.
+* Of a log that is longer than an answer may be the end is read, which says how the task went, and no more than that.
 """
 
 import secrets
 from itertools import count
 
 from chalicelib.store.directory import Directory
-from chalicelib.store.table import Delete, Key, Put, batches, every
+from chalicelib.store.table import Delete, Key, Put, Slice, batches, every, slices
 
 _SECONDS = 90 * 24 * 3600
 # As much as a record holds with room to spare, in bytes of UTF-8 at worst.
 LONGEST_PIECE = 64_000
 _DELETED_TOGETHER = 50
+# A Lambda function answers at most 6 MiB, a body in base64.
+MOST_BYTES = 4_000_000
+LEFT_OUT = "(The log is too long to be shown whole: what comes before this is left out.)\n"
+_READ_TOGETHER = 100
 _written = count()
 
 
@@ -29,9 +34,17 @@ def append(directory: Directory, task_id: int, text: str) -> None:
         directory.table.commit(Put(Key(_partition(task_id), sort), {"text": piece}, expires=expires))
 
 
-def read(directory: Directory, task_id: int) -> str:
-    """Return a task's log as one text."""
-    return "".join(record.document["text"] for record in every(directory.table, _partition(task_id)))
+def read(directory: Directory, task_id: int, most: int = MOST_BYTES) -> str:
+    """Return a task's log as one text; of one with more than so many bytes the last pieces."""
+    pieces: list[str] = []
+    latest_first = Slice(limit=_READ_TOGETHER, backwards=True)
+    for record in slices(directory.table, _partition(task_id), latest_first):
+        text: str = record.document["text"]
+        most -= len(text.encode())
+        if most < 0:
+            return LEFT_OUT + "".join(reversed(pieces))
+        pieces.append(text)
+    return "".join(reversed(pieces))
 
 
 def delete(directory: Directory, task_id: int) -> None:

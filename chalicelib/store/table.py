@@ -152,13 +152,17 @@ class Table(Protocol):
 
 def every(table: Table, partition: str, prefix: str = "", after: str = "", limit: int = PAGE) -> Iterator[Record]:
     """Yield the records of a partition with `prefix`, after the sort key `after`, reading up to `limit` at a time."""
-    wanted = Slice(prefix, after, limit)
+    return slices(table, partition, Slice(prefix, after, limit))
+
+
+def slices(table: Table, partition: str, wanted: Slice) -> Iterator[Record]:
+    """Yield the records of a partition, reading slice after slice, the first of which is `wanted`."""
     while True:
         page = table.query(partition, wanted)
         yield from page.entries
         if not page.more:
             return
-        wanted = replace(wanted, after=page.entries[-1].key.sort)
+        wanted = replace(wanted, after=page.entries[-1].key.sort, skip=0)
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:

@@ -84,6 +84,7 @@ def test_the_history_of_a_kind_is_its_executions_the_latest_first(world: World, 
     assert world.registry.get(f"{operated.path}/{first.execution_id}") == listed[1]
     [filtered] = world.registry.get(f"{operated.path}?q=job_status=Success")
     assert filtered == listed[1]
+    assert world.registry.get(f"{operated.path}?q=job_status%253DSuccess") == [filtered]
 
 
 def test_the_log_of_an_execution_is_text(world: World) -> None:

@@ -2,10 +2,11 @@
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cmp_to_key
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import example, given
@@ -33,6 +34,12 @@ def asked(**query: str) -> Listing:
 
 def selected(rows: Sequence[Mapping[str, Any]], **query: str) -> list[Mapping[str, Any]]:
     return listing.select(asked(**{"page_size": "100", **query}), rows)[0]
+
+
+# Conditions as they are written, in which nothing looks like an encoding.
+conditions_texts = st.lists(
+    st.builds("{}={}".format, st.sampled_from("abc"), st.text("ab/ ~[](){}:+-_é", max_size=8)), min_size=1, max_size=3
+).map(",".join)
 
 
 # The model: one condition and one pair of values at a time.
@@ -169,10 +176,29 @@ def test_any_text_is_a_list_of_conditions_or_a_bad_request(text: str) -> None:
         (" a =b", {"a": "b"}),
         ("project_id=1,ProjectID=2", {"ProjectID": "2"}),
         ("a=,b=c", {"a": "", "b": "c"}),
+        ("name%3D~a%2Fb%2Cb%3D%7Bc%20d+e%7D", {"name": "~a/b", "b": "{c d e}"}),
+        ("name=~a%2Fb", {"name": "~a/b"}),
+        ("a=[2026-01-01T00:00:00+02:00~]", {"a": "[2026-01-01T00:00:00+02:00~]"}),
+        ("a=50%,b=%zz", {"a": "50%", "b": "%zz"}),
     ],
 )
 def test_conditions_are_cut_at_the_commas_that_are_not_in_brackets(text: str, conditions: Mapping[str, str]) -> None:
     assert asked(q=text).conditions == conditions
+
+
+@given(conditions_texts, st.sampled_from([quote, quote_plus]))
+def test_conditions_that_come_encoded_once_more_as_harbors_pages_send_them_are_the_same(
+    text: str, encode: Callable[..., str]
+) -> None:
+    assert asked(q=encode(text, safe="")) == asked(q=text)
+
+
+def test_after_a_backslash_a_character_that_means_something_is_one_like_others() -> None:
+    rows = [{"a": "~x"}, {"a": "x"}, {"a": "{x}"}, {"a": "\\x"}]
+
+    assert selected(rows, q="a=\\~x") == [{"a": "~x"}]
+    assert selected(rows, q="a=\\{x}") == [{"a": "{x}"}]
+    assert selected(rows, q="a=\\\\x") == [{"a": "\\x"}]
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,26 @@ def test_a_repository_that_is_gone_meanwhile_is_no_failure() -> None:
     assert world.of("app").extra_attrs == {"total": 0, "retained": 0}
 
 
+def test_the_rules_of_a_project_are_about_the_whole_name_of_a_repository_below_it() -> None:
+    deep = "library/team/apps/web"
+    world = World()
+    world.images("1", "2", "3", "4", repository=deep)
+    world.images("1", "2", "3", repository="library/web")
+    fixed = {
+        "tag_selectors": [{"kind": "doublestar", "decoration": "matches", "pattern": "1"}],
+        "scope_selectors": {
+            "repository": [{"kind": "doublestar", "decoration": "repoMatches", "pattern": "team/**"}]
+        },
+    }
+    assert world.registry.api("POST", "/projects/library/immutabletagrules", fixed).status == 201
+    world.start()
+
+    world.work()
+
+    assert world.tags(deep) == {"1", "3", "4"}
+    assert world.tags("library/web") == {"2", "3"}
+
+
 def test_the_deletions_are_in_the_audit_log() -> None:
     world = World()
     world.images("1", "2", "3")

@@ -7,7 +7,8 @@ Invariants:
 * What a stranger may ask for is bounded: so many conditions and orders, and each looks at an entry once.
 
 `q` is a list of conditions with commas between: `k=v` exact, `k=~v` contains, `k=[min~max]` range, `k={a b}` one of,
-`k=(a b)` all of.
+`k=(a b)` all of; after a backslash the first character of `v` means itself. Harbor decodes `q` once more than its
+framework has, and its own pages encode it so: `q=name%253D~a` is `q=name=~a`.
 """
 
 import re
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, unquote_plus, urlencode
 
 import orjson
 
@@ -85,6 +86,8 @@ def _conditions(text: str) -> dict[str, str]:
     """Return the conditions of `q` by field; of several for one field, however it is spelled, the last one holds."""
     if len(text) > _LONGEST_QUERY:
         raise bad_request(f"q has at most {_LONGEST_QUERY} characters")
+    # A plus is a space where it was encoded for sure, and else may be part of a time.
+    text = unquote(text) if "=" in text else unquote_plus(text)
     conditions: dict[str, tuple[str, str]] = {}
     for part in _parts(text) if text else ():
         name, equals, value = part.partition("=")
@@ -150,7 +153,7 @@ def _matcher(value: str) -> Matcher:
     if first + last == "()":
         wanted = _words(inner)
         return lambda field: wanted <= set(map(_text, field if isinstance(field, list | tuple) else [field]))
-    exact = value.strip("\"'")
+    exact = value[1:] if first == "\\" else value.strip("\"'")
     return lambda field: _text(field) == exact
 
 
