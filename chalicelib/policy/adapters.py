@@ -22,6 +22,8 @@ class Listing(StrEnum):
     CATALOG = "catalog"
     HARBOR = "harbor"
     HUB = "hub"
+    # One of its Docker repositories after the other.
+    ARTIFACTORY = "artifactory"
     # Nobody tells: repositories have to be named.
     NONE = "none"
 
@@ -191,7 +193,7 @@ _ROWS = (
             {f"{region}{ending}": url.format(region) for region in _ALI_REGIONS for ending, url in _ALI.items()}
         ),
     ),
-    Adapter("jfrog-artifactory"),
+    Adapter("jfrog-artifactory", listing=Listing.ARTIFACTORY),
     Adapter("quay", login=Login.QUAY, offering=Offering.STANDARD, access_key="json_file"),
     Adapter("gitlab", listing=Listing.NONE),
     Adapter("dtr"),

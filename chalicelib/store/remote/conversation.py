@@ -73,6 +73,8 @@ class Conversation:
         except (reach.ReachError, ValueError) as error:
             raise RemoteError(str(error)) from error
         self.authority = Authority(self.site, self.wire, exchange)
+        # The Authorization of the API of its make, and until when it holds, where that is had by a login of its own.
+        self.api_login = ("", 0.0)
         # What the upload that was begun last needs, for locations that do not say it.
         self.uploading = Access()
 

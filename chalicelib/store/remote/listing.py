@@ -36,10 +36,11 @@ def tags(talk: Conversation, repository: str) -> Iterator[str]:
         yield from (each for each in _texts(document.get("tags")) if _is(Tag, each))
 
 
-def catalog(talk: Conversation) -> Iterator[str]:
-    """Yield the repositories that we may see; raise RemoteError where the registry does not tell."""
-    url = f"{talk.address('_catalog')}?n={_PAGE}"
-    for document in _pages(talk, url, Access(("registry:catalog:*",)), "does not list its repositories"):
+def catalog(talk: Conversation, base: str = "", authorization: str | None = None) -> Iterator[str]:
+    """Yield the repositories that we may see, or those of the registry `base` on the same host; raise RemoteError."""
+    url = f"{f'{base}/v2/_catalog' if base else talk.address('_catalog')}?n={_PAGE}"
+    access, what = Access(("registry:catalog:*",)), "does not list its repositories"
+    for document in _pages(talk, url, access, what, authorization):
         yield from (each for each in _texts(document.get("repositories")) if _is(Repository, each))
 
 
@@ -91,7 +92,9 @@ def _descriptors(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [each for each in listed if isinstance(each, dict) and isinstance(each.get("digest"), str)]
 
 
-def _pages(talk: Conversation, url: str, access: Access, what: str) -> Iterator[Mapping[str, Any]]:
+def _pages(
+    talk: Conversation, url: str, access: Access, what: str, authorization: str | None = None
+) -> Iterator[Mapping[str, Any]]:
     seen: set[str] = set()
     following: str | None = url
     while following:
@@ -99,7 +102,7 @@ def _pages(talk: Conversation, url: str, access: Access, what: str) -> Iterator[
             raise UntrueError(f"{talk.place} lists without an end")
         seen.add(following)
         request = Request("GET", following, {"Accept": f"application/json, {manifests.OCI_INDEX}"})
-        with talk.ask(Asking(request, what, access)) as answer:
+        with talk.ask(Asking(request, what, access, authorization=authorization)) as answer:
             content = answer.content(_MOST_LISTED)
         yield _object(content)
         following = _following(talk, following, answer.headers.get("link", ""))

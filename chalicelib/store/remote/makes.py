@@ -6,6 +6,7 @@ Invariants:
 """
 
 import json
+import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -22,6 +23,9 @@ from chalicelib.store.remote.wire import Request
 _PAGE, _MOST_PAGES, _MOST_LISTED = 100, 10_000, 4 << 20
 _DONE = (200, 201, 202, 204)
 _CONFLICT = 409
+_ONE_OF_ARTIFACTORY = "/artifactory/api/docker/"
+# A token of Docker Hub's API holds for ten minutes; logins are limited.
+_HUB_SECONDS = 540
 _JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
@@ -34,6 +38,8 @@ def repositories(talk: Conversation, namespaces: Collection[str]) -> Iterator[st
             found = _harbor_repositories(talk, namespaces)
         case Listing.HUB:
             found = _hub_repositories(talk, namespaces)
+        case Listing.ARTIFACTORY:
+            found = _artifactory_repositories(talk, namespaces)
         case Listing.NONE:
             raise RemoteError(f"{talk.place} does not list its repositories: give their names")
     return (each for each in found if not namespaces or each.partition("/")[0] in namespaces)
@@ -146,6 +152,25 @@ def _harbor_project(talk: Conversation, project: str, *, public: bool) -> None:
                 raise
 
 
+def _artifactory_repositories(talk: Conversation, namespaces: Collection[str]) -> Iterator[str]:
+    """Yield what each of its Docker repositories lists, which are the first parts of names there."""
+    if _ONE_OF_ARTIFACTORY in talk.api:
+        yield from listing.catalog(talk)
+        return
+    for key in namespaces or _artifactory_keys(talk):
+        base = f"{talk.api}{_ONE_OF_ARTIFACTORY}{quote(key, safe='')}"
+        with suppress(MissingError):
+            yield from (f"{key}/{name}" for name in listing.catalog(talk, base, talk.authority.basic))
+
+
+def _artifactory_keys(talk: Conversation) -> list[str]:
+    request = Request("GET", f"{talk.api}/artifactory/api/repositories?packageType=docker", _JSON)
+    what = "does not list its repositories"
+    found = _told(talk, Asking(request, what, wanted=_DONE, authorization=talk.authority.basic))
+    keys = [_object_of(each).get("key") for each in found] if isinstance(found, list) else []
+    return [key for key in keys if isinstance(key, str) and _named(key)]
+
+
 def _hub(talk: Conversation, method: str, path: str, what: str) -> Any:
     request = Request(method, f"{talk.api}{path}", _JSON)
     return _told(talk, Asking(request, what, wanted=_DONE, authorization=_hub_token(talk)))
@@ -156,13 +181,17 @@ def _hub_token(talk: Conversation) -> str:
     site = talk.site
     if not site.access_key:
         return ""
+    known, until = talk.api_login
+    if time.monotonic() < until:
+        return known
     asked = json.dumps({"identifier": site.access_key, "secret": site.access_secret}).encode()
     request = Request("POST", f"{talk.api}/v2/auth/token", _JSON, asked)
     found = _object_of(_told(talk, Asking(request, "gives no token", authorization="", stay=True)))
     token = found.get("access_token")
     if not isinstance(token, str) or not token.isascii() or not token.isprintable():
         raise DownError(f"{talk.place} gave no token for its API")
-    return f"Bearer {token}"
+    talk.api_login = (f"Bearer {token}", time.monotonic() + _HUB_SECONDS)
+    return talk.api_login[0]
 
 
 def _hub_repositories(talk: Conversation, namespaces: Collection[str]) -> Iterator[str]:

@@ -85,6 +85,7 @@ def test_docker_hub_lists_and_deletes_with_a_token_of_its_own(registry: FakeRegi
             remote.delete_manifest("me/a", DIGEST)
 
     login = registry.asked[0]
+    assert registry.methods().count("POST") == 1
     assert json.loads(login.content) == {"identifier": ACCESS_KEY, "secret": ACCESS_SECRET}
     assert {each.headers.get("authorization") for each in registry.asked if each.method != "POST"} == {
         "Bearer hub-token"
@@ -98,6 +99,25 @@ def test_docker_hub_is_listed_by_nobody_without_a_login(registry: FakeRegistry) 
     with connect(Site(registry.url, "docker-hub"), HERE) as remote:
         assert list(remote.repositories(["library", "gone", "them"])) == ["library/nginx", "them/app"]
     assert registry.methods() == ["GET"] * 3
+
+
+def test_artifactory_lists_each_of_its_docker_repositories(registry: FakeRegistry) -> None:
+    keys = [{"key": "docker-local"}, {"key": "docker-remote"}, {"key": "No Key"}]
+    registry.instead("GET", "/artifactory/api/repositories?packageType=docker", document(keys))
+    listed = {"docker-local": ["team/app", "web"], "docker-remote": ["library/nginx"]}
+    for key, names in listed.items():
+        registry.instead("GET", f"/artifactory/api/docker/{key}/v2/_catalog", document({"repositories": names}))
+
+    with spoken(registry, "jfrog-artifactory") as remote:
+        assert list(remote.repositories()) == [
+            "docker-local/team/app",
+            "docker-local/web",
+            "docker-remote/library/nginx",
+        ]
+        assert list(remote.repositories(["docker-remote", "gone"])) == ["docker-remote/library/nginx"]
+    assert {each.headers["authorization"] for each in registry.asked} == {basic(ACCESS_KEY, ACCESS_SECRET)}
+    with connect(Site(f"{registry.url}/artifactory/api/docker/docker-local", "jfrog-artifactory"), HERE) as remote:
+        assert list(remote.repositories()) == ["team/app", "web"]
 
 
 def test_google_deletes_the_tags_of_a_manifest_first(registry: FakeRegistry) -> None:
