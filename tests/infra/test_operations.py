@@ -140,6 +140,12 @@ def test_every_function_has_alarms_for_errors_throttles_and_time() -> None:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_that_fails_rings_before_long(function: str) -> None:
+    """None of them raises what it means to refuse, so a few failures are too many."""
+    assert ALARMS[f"{function}Errors"]["Threshold"] <= 5
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_an_alarm_for_time_rings_before_time_is_up(function: str) -> None:
     timeout = CONFIG["lambda_functions"][FUNCTIONS[function]].get("lambda_timeout", CONFIG["lambda_timeout"])
 
