@@ -11,7 +11,7 @@ Invariants:
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -41,6 +41,7 @@ from chalicelib.store.replicating import (
     DIGESTS,
     ITEMS,
     NAMED,
+    NAMES,
     ONLY,
     OPERATION,
     REPOSITORY,
@@ -296,16 +297,16 @@ def _delete(work: Work) -> Outcome:
 
 def _deletions(work: Work, parameters: Mapping[str, Any]) -> Iterable[tuple[str, Callable[[], None]]]:
     for each in parameters.get(TAGS, ()):
-        yield f":{each}", partial(_delete_tag, work, each)
+        yield f":{each}", partial(_delete_tag, work, each, parameters.get(NAMED, ""))
     for each in parameters.get(DIGESTS, ()):
         yield f"@{each}", partial(_delete_manifest, work, each)
 
 
-def _delete_tag(work: Work, tag: str) -> None:
+def _delete_tag(work: Work, tag: str, named: str) -> None:
+    """Delete a tag that named something here, or "" where nobody knew what."""
     parameters, name = work.run.parameters, work.run.parameters[TO]
     if LocalTarget(work.services, Repository(parameters[REPOSITORY])).named(tag):
         raise _StaysError(_AGAIN)
-    named = parameters.get(NAMED, "")
     if named and not work.policy.override and _target(work, name).named(tag) not in ("", named):
         raise _StaysError("it names something else than it did here, and the policy does not override")
     work.remote.delete_tag(name, tag)
@@ -315,7 +316,14 @@ def _delete_manifest(work: Work, digest: str) -> None:
     parameters = work.run.parameters
     if LocalTarget(work.services, Repository(parameters[REPOSITORY])).has(digest):
         raise _StaysError(_AGAIN)
-    work.remote.delete_manifest(parameters[TO], digest)
+    names = parameters.get(NAMES, {}).get(digest)
+    if not names:
+        work.remote.delete_manifest(parameters[TO], digest)
+        return
+    for tag in names:
+        # The rest goes all the same.
+        with suppress(MissingError, _StaysError):
+            _delete_tag(work, tag, digest)
 
 
 _TASKS: Mapping[str, Callable[[Work], Outcome]] = {"": _plan, COPY: _copy, DELETION: _delete}

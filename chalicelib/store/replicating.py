@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.policy import replication
+from chalicelib.policy import adapters, replication
+from chalicelib.policy.adapters import Deletion
 from chalicelib.policy.jobs import Kind, Trigger
 from chalicelib.policy.replication import Candidate, Filter, FilterKind, Policy
 from chalicelib.store import executions
-from chalicelib.store.directory import Directory
+from chalicelib.store.directory import Directory, registries
 from chalicelib.store.directory import replication as policies
 from chalicelib.store.index import kinds
 from chalicelib.store.table import batches
@@ -26,9 +27,11 @@ log = logging.getLogger(__name__)
 # What the parameters of a task say.
 REPOSITORY, TO, OPERATION, ITEMS, ONLY = "repository", "to", "operation", "items", "only"
 COPY, DELETION = "copy", "deletion"
-# `NAMED` is what tags named that are gone, "" where nobody knew.
-DIGESTS, TAGS, NAMED, SUBJECT = "digests", "tags", "named", "subject"
+# `NAMED` is what tags named that are gone, "" where nobody knew; `NAMES` the tags of artifacts that are gone whole.
+DIGESTS, TAGS, NAMED, NAMES, SUBJECT = "digests", "tags", "named", "names", "subject"
 _TOGETHER = 200
+# So many tags fit a task's record, and all tasks that are begun together.
+_MOST_NAMES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +66,13 @@ def begin(directory: Directory, changes: Iterable[Change], by: str) -> None:
 
 
 def _begin(directory: Directory, number: int, policy: Policy, change: Change, by: str) -> None:
-    parameters = _parameters(policy, change)
+    parameters = _parameters(directory, policy, change)
     if parameters is not None:
         new = executions.New(Kind.REPLICATION, number, Trigger.EVENT, {}, by, [parameters])
         executions.begin(directory, new)
 
 
-def _parameters(policy: Policy, change: Change) -> Mapping[str, Any] | None:
+def _parameters(directory: Directory, policy: Policy, change: Change) -> Mapping[str, Any] | None:
     """Return what a task does about a change, or None where the policy does not want it.
 
     Of what is here labels and types are asked by the task, and the tags of what a change's artifact belongs to.
@@ -83,11 +86,25 @@ def _parameters(policy: Policy, change: Change) -> Mapping[str, Any] | None:
         return None
     if change.deleted:
         digest = change.what.digest
-        gone = {DIGESTS: [digest]} if change.whole else {TAGS: list(tags), NAMED: digest}
+        gone: dict[str, Any] = {TAGS: list(tags), NAMED: digest}
+        if change.whole:
+            gone = {DIGESTS: [digest], **_names(directory, policy, {digest: tags})}
         return {**_named(policy, change.repository, max(1, len(tags))), OPERATION: DELETION, **gone}
     item = {"key": "1", "digest": change.what.digest, "tags": list(tags)}
     named = _named(policy, change.repository, max(1, len(tags)))
     return {**named, OPERATION: COPY, ONLY: [item], SUBJECT: subject}
+
+
+def _names(directory: Directory, policy: Policy, gone: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Return the tags of what is gone, where the destination deletes by tags alone; of very many, some."""
+    registry = registries.find(directory, policy.registry)
+    if registry is None or adapters.find(registry.type).deletion is not Deletion.HUB:
+        return {}
+    names, left = dict[str, list[str]](), _MOST_NAMES
+    for digest, tags in gone.items():
+        names[digest] = list(tags[:left])
+        left -= len(names[digest])
+    return {NAMES: names}
 
 
 def _of_tags(policy: Policy) -> tuple[Filter, ...]:
@@ -123,12 +140,18 @@ def _begin_emptying(
 ) -> None:
     if not policy.deletion or not replication.takes_repository(policy.filters, repository):
         return
-    gone = [each.digest for each in contents if replication.chosen(policy.filters, each) is not None]
+    chosen = ((each.digest, replication.chosen(policy.filters, each)) for each in contents)
+    gone = {digest: tags for digest, tags in chosen if tags is not None}
+    names = _names(directory, policy, gone)
     tasks = [
-        {**_named(policy, repository, len(some)), OPERATION: DELETION, DIGESTS: some}
-        for some in batches(gone, _TOGETHER)
+        {**_named(policy, repository, len(some)), OPERATION: DELETION, DIGESTS: some, **_of(some, names)}
+        for some in batches(list(gone), _TOGETHER)
     ]
     if tasks:
         executions.begin(
             directory, executions.New(Kind.REPLICATION, number, Trigger.EVENT, {}, by, tasks[: executions.MOST_TASKS])
         )
+
+
+def _of(digests: Iterable[str], names: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: {digest: tags[digest] for digest in digests} for name, tags in names.items()}

@@ -241,6 +241,32 @@ def test_a_repository_that_is_deleted_is_emptied_there_of_what_the_policy_is_abo
     assert set(there.tags) == {(APP, "dev")}
 
 
+def test_where_only_tags_can_be_deleted_those_of_what_is_gone_are(there: FakeRegistry) -> None:
+    filters = [{"type": "tag", "value": "v*"}]
+    policy = pushing(replicate_deletion=True, filters=filters, **BY_EVENTS)
+    world = World(there, policy, make="docker-hub")
+    for name in (APP, "library/web"):
+        for tag in ("v1", "v2", "dev"):
+            world.ours.image(name, tag, tag)
+            world.pass_by(1)
+    begun(world)
+    artifacts = "/projects/library/repositories/app/artifacts"
+    assert world.ours.api("POST", f"{artifacts}/v1/tags", {"name": "v1.0"}).status == 201
+    there.instead("DELETE", "/v2/repositories/library/app/tags/v1/", answer(404))
+    there.instead("DELETE", "/v2/repositories/", answer(204))
+    world.pass_by(1)
+    assert world.ours.api("DELETE", f"{artifacts}/{there.tags[APP, 'v1']}").status == 200
+    world.pass_by(1)
+    assert world.ours.api("DELETE", "/projects/library/repositories/web").status == 200
+
+    begun(world)
+
+    begins = "/v2/repositories/library/"
+    gone = {each.path for each in there.asked if each.method == "DELETE" and "/tags/" in each.path}
+    assert gone == {f"{begins}{what}/" for what in ("app/tags/v1", "app/tags/v1.0", "web/tags/v1", "web/tags/v2")}
+    assert world.of("library/web").status is Status.SUCCESS
+
+
 def test_a_signature_of_the_older_kind_follows_what_it_signs(there: FakeRegistry) -> None:
     filters = [{"type": "tag", "value": "v*"}]
     world = World(there, pushing(filters=filters, **BY_EVENTS))
