@@ -119,6 +119,14 @@ def test_the_role_reads_here_and_writes_there_what_the_rules_name_and_nothing_el
     assert allowed == wanted | {("s3:GetReplicationConfiguration", bucket), ("s3:ListBucket", bucket)}
 
 
+def test_replication_takes_its_role_whether_or_not_it_names_the_account() -> None:
+    """IAM takes a condition on what a service does not tell for not met, and nothing would be copied."""
+    [trust] = STORAGE["Resources"]["ReplicationRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+
+    assert trust["Principal"] == {"Service": "s3.amazonaws.com"}
+    assert all(operator.endswith("IfExists") for operator in trust["Condition"])
+
+
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
