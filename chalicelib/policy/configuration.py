@@ -142,15 +142,10 @@ def _endpoint(value: object) -> str:
     return text
 
 
-def _elsewhere(_value: object) -> object:
-    raise ValueError("is set by /system/scanAll/schedule")
-
-
 # fmt: off
 SETTINGS: Mapping[str, Setting] = MappingProxyType({
     AUTH_MODE:                             Setting("db_auth", _one_of(*_MODES)),
     "primary_auth_mode":                   Setting(False, _flag),
-    "scan_all_policy":                     Setting(MappingProxyType({}), _elsewhere),
     "project_creation_restriction":        Setting("everyone", _one_of("everyone", "adminonly")),
     "read_only":                           Setting(False, _flag),
     "self_registration":                   Setting(False, _flag),
@@ -218,10 +213,8 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType({
 # fmt: on
 DEFAULTS: Mapping[str, Any] = MappingProxyType({name: setting.default for name, setting in SETTINGS.items()})
 SECRET = frozenset(name for name, setting in SETTINGS.items() if setting.secret)
-# Harbor's description of the API has no place for the first three, and another endpoint for the last.
-HIDDEN = frozenset(
-    {"pull_time_update_disable", "pull_count_update_disable", "pull_audit_log_disable", "scan_all_policy"}
-)
+# Harbor's description of the API has no place for these.
+HIDDEN = frozenset({"pull_time_update_disable", "pull_count_update_disable", "pull_audit_log_disable"})
 
 
 def parse(changes: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 
 from chalicelib.policy import configuration, people
 from chalicelib.policy.configuration import DEFAULTS, HIDDEN, SECRET, SETTINGS
+from tests.harbor import facts
 
 
-def test_there_are_harbor_s_sixty_one_settings() -> None:
-    assert len(SETTINGS) == 61
+def test_the_settings_are_those_of_harbor_s_description_and_three_that_it_has_no_place_for() -> None:
+    described = facts.json_schema({})["definitions"]["Configurations"]["properties"]
+
+    assert set(SETTINGS) == set(described) | HIDDEN
+    assert len(SETTINGS) == 57 + 3
     assert {"ldap_search_password", "oidc_client_secret", "uaa_client_secret"} == SECRET
     assert set(SETTINGS) > (SECRET | HIDDEN)
 
@@ -43,9 +47,7 @@ def test_every_default_but_empty_text_is_written_here() -> None:
 
 
 def test_a_default_is_a_value_that_could_be_set() -> None:
-    defaults = {name: value for name, value in DEFAULTS.items() if name != "scan_all_policy"}
-
-    assert configuration.parse(defaults) == defaults
+    assert configuration.parse(DEFAULTS) == DEFAULTS
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_a_value_of_the_right_type_and_size_is_accepted(name: str, value: object
         ("storage_per_project", 0, "storage_per_project is not good"),
         ("storage_per_project", "-1", "must be a whole number"),
         ("storage_per_project", True, "is not good"),
-        ("scan_all_policy", {"type": "daily"}, "scanAll/schedule"),
+        ("scan_all_policy", {"type": "daily"}, "there is no setting scan_all_policy"),
         ("no_such_setting", 1, "there is no setting no_such_setting"),
         ("no_such_setting", None, "there is no setting no_such_setting"),
     ],
@@ -183,3 +185,6 @@ def test_the_mode_of_authentication_is_fixed_once_there_are_users() -> None:
 
 def test_a_setting_of_another_version_is_left_out_beside_those_that_are_known() -> None:
     assert configuration.parse({"read_only": True, "count_per_project": 5}) == {"read_only": True}
+    # So Terraform's provider for Harbor sends them.
+    sent = {"email_ssl": False, "read_only": False, "robot_token_duration": 30, "scan_all_policy": {"parameter": {}}}
+    assert configuration.parse(sent) == {"read_only": False, "robot_token_duration": 30}
