@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from chalicelib.cli import session, text
+from chalicelib.cli import registries, session, text
 from chalicelib.cli.client import Client, Json, path
 from chalicelib.cli.failures import CommandError, Exit
 from chalicelib.cli.names import PROJECT, SIZE
@@ -87,18 +87,11 @@ def create(asked: Session, name: str, public: bool, quota: int | None, proxy: st
     if quota is not None:
         body["storage_limit"] = quota
     if proxy:
-        body["registry_id"] = _registry(asked.client, proxy)
+        body["registry_id"] = registries.named(asked.client, proxy).get("id")
     asked.client.change("POST", "/projects", body)
     if asked.out.form is Form.JSON:
         asked.out.json(asked.client.get(path("projects", name)))
     asked.out.done(f"Created project {name}.", name)
-
-
-def _registry(client: Client, name: str) -> int:
-    found = [each["id"] for each in client.each("/registries", {"q": f"name={name}"}) if each["name"] == name]
-    if not found:
-        raise CommandError(f"There is no registry {name}: `roadstead registry list` shows those there are.")
-    return int(found[0])
 
 
 @project.command()

@@ -64,7 +64,7 @@ def add(asked: Session, /, name: str, url: str, kind: str, user: str, password_s
 @session.asking()
 def ping(asked: Session, name: str) -> None:
     """Ask a registry whether it answers; REGISTRY is a name or an id."""
-    found = _registry(asked.client, name)
+    found = named(asked.client, name)
     asked.client.change("POST", "/registries/ping", {"id": found.get("id")})
     asked.out.done(f"Registry {text.clean(found.get('name'))} answers.")
 
@@ -75,13 +75,13 @@ def ping(asked: Session, name: str) -> None:
 @session.asking()
 def remove(asked: Session, name: str, yes: bool) -> None:
     """Remove a registry that no policy and no project uses."""
-    found = _registry(asked.client, name)
+    found = named(asked.client, name)
     session.confirm(f"Remove registry {text.clean(found.get('name'))}?", yes=yes)
     asked.client.change("DELETE", path("registries", found.get("id")))
     asked.out.done(f"Removed registry {text.clean(found.get('name'))}.")
 
 
-def _registry(client: Client, name: str) -> Json:
+def named(client: Client, name: str) -> Json:
     """Return the registry with a name or an id; raise CommandError."""
     for row in client.each("/registries"):
         if name in (row.get("name"), str(row.get("id"))):

@@ -1,4 +1,4 @@
-"""`roadstead replication`: policies that copy to and from other registries, run and watched.
+"""`roadstead replication`: policies that copy to and from other registries, made, run and watched.
 
 Invariant: an execution is the server's: who stops waiting stops nothing, and is told how to.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from chalicelib.cli import session, text
+from chalicelib.cli import registries, session, text
 from chalicelib.cli.client import Client, Json, path
 from chalicelib.cli.failures import CommandError, Exit
 from chalicelib.cli.output import Column, Form, Look, as_time, as_yes, plain
@@ -91,6 +91,67 @@ def show(asked: Session, name: str) -> None:
         asked.out.gap()
         query = {"policy_id": str(found.get("id"))}
         asked.out.rows(_EXECUTIONS, asked.client.each("/replication/executions", query, limit=_SHOWN))
+
+
+@replication.command(
+    epilog="Example: roadstead replication create to-the-edge --to edge --repository 'library/**' --on-push"
+)
+@click.argument("name")
+@click.option("--to", metavar="REGISTRY", help="Copy from here to this one; a name or an id.")
+@click.option("--from", "source", metavar="REGISTRY", help="Copy from this one to here.")
+@click.option("--repository", metavar="PATTERN", help="Only repositories like this: library/**, {web,api}/*.")
+@click.option("--tag", metavar="PATTERN", help="Only tags like this: v*.")
+@click.option("--label", multiple=True, help="Only what has this label; several are all wanted.")
+@click.option("--namespace", default="", help="Where to put them, in the place of their own project.")
+@click.option("--on-push", is_flag=True, help="Copy whatever is pushed, at once.")
+@click.option("--at", "cron", metavar="CRON", help="Copy at these times: second minute hour day month weekday.")
+@click.option("--deletions", is_flag=True, help="Delete there what is deleted here; with --on-push.")
+@click.option("--override/--no-override", default=True, show_default=True, help="Put tags that are there anew.")
+@click.option("--speed", type=click.IntRange(min=0), default=0, help="At most so many KB a second; else no limit.")
+@session.asking()
+def create(asked: Session, /, name: str, to: str | None, source: str | None, **given: Any) -> None:
+    """Create a policy; the other side is a registry that was added."""
+    if (to is None) == (source is None):
+        raise click.UsageError("Name the other side: --to REGISTRY or --from REGISTRY.")
+    if given["on_push"] and given["cron"]:
+        raise click.UsageError("--on-push and --at are two triggers: a policy has one.")
+    other = {"id": registries.named(asked.client, to or source or "").get("id")}
+    body = {
+        "name": name,
+        "dest_registry" if to else "src_registry": other,
+        "dest_namespace": given["namespace"],
+        "filters": _filters(given),
+        "trigger": _trigger(on_push=given["on_push"], cron=given["cron"]),
+        "replicate_deletion": given["deletions"],
+        "override": given["override"],
+        "speed": given["speed"],
+        "enabled": True,
+    }
+    asked.client.change("POST", "/replication/policies", body)
+    asked.out.done(f"Created policy {text.clean(name)}.")
+
+
+def _filters(given: Mapping[str, Any]) -> list[Json]:
+    wanted = {"name": given["repository"], "tag": given["tag"], "label": list(given["label"])}
+    return [{"type": kind, "value": value} for kind, value in wanted.items() if value]
+
+
+def _trigger(*, on_push: bool, cron: str | None) -> Json:
+    if cron:
+        return {"type": "scheduled", "trigger_settings": {"cron": cron}}
+    return {"type": "event_based" if on_push else "manual"}
+
+
+@replication.command(epilog="Example: roadstead replication remove to-the-edge")
+@click.argument("name", metavar="POLICY")
+@session.YES
+@session.asking()
+def remove(asked: Session, name: str, yes: bool) -> None:
+    """Remove a policy and what is known of its executions; what it copied stays."""
+    found = _policy(asked.client, name)
+    session.confirm(f"Remove policy {text.clean(found.get('name'))}?", yes=yes)
+    asked.client.change("DELETE", path("replication", "policies", found.get("id")))
+    asked.out.done(f"Removed policy {text.clean(found.get('name'))}.")
 
 
 @replication.command(epilog="Example: roadstead replication run to-the-edge --dry-run")

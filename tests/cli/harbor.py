@@ -406,6 +406,22 @@ def _list_replications(harbor: Harbor, asked: Asked, _user: str) -> Answer:
     return _page(asked, harbor.replications)
 
 
+_SIDES = frozenset({"src_registry", "dest_registry"})
+
+
+def _create_replication(harbor: Harbor, asked: Asked, _user: str) -> Answer:
+    sides = {
+        side: _one(harbor.registries, "registry", id=asked.body[side]["id"]) for side in _SIDES & set(asked.body)
+    }
+    harbor.replications.append({**asked.body, **sides, "id": 52})
+    return Answer(201, None, {"Location": f"{API}/replication/policies/52"})
+
+
+def _delete_replication(harbor: Harbor, _asked: Asked, _user: str, number: str) -> Answer:
+    harbor.replications.remove(_one(harbor.replications, "replication policy", id=int(number)))
+    return Answer(200)
+
+
 def _replicate(harbor: Harbor, asked: Asked, _user: str) -> Answer:
     _one(harbor.replications, "replication policy", id=asked.body["policy_id"])
     return Answer(201, None, {"Location": f"{API}/replication/executions/61"})
@@ -661,6 +677,8 @@ ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
     ("POST",   "/registries/ping",               _ping_registry),
     ("DELETE", f"/registries{_NUMBER}",          _delete_registry),
     ("GET",    "/replication/policies",          _list_replications),
+    ("POST",   "/replication/policies",          _create_replication),
+    ("DELETE", f"/replication/policies{_NUMBER}", _delete_replication),
     ("GET",    "/replication/executions",        _list_executions),
     ("POST",   "/replication/executions",        _replicate),
     ("GET",    f"/replication/executions{_NUMBER}", _get_execution),

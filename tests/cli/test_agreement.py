@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -49,6 +50,9 @@ COMMANDS = [
     "registry remove hub --yes",
     "replication list",
     "replication show to-the-edge",
+    "replication create new --to hub --repository library/** --tag v* --label good --on-push --deletions",
+    "replication create new --from hub --at '0 0 2 * * *' --namespace mirror --no-override --speed 100",
+    "replication remove to-the-edge --yes",
     "replication run to-the-edge",
     "replication run to-the-edge --no-wait",
     "user list",
@@ -118,7 +122,7 @@ def check_request(asked: Asked) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_and_its_answers_are_as_harbor_describes_them(cli: Cli, harbor: Harbor, command: str) -> None:
-    done = cli(*command.split(), given="Another1pass")
+    done = cli(*shlex.split(command), given="Another1pass")
 
     assert done.exit_code == 0, done.output
     assert harbor.sent

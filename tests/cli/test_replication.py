@@ -1,5 +1,10 @@
 """Replication from the command line: policies listed and shown, one run and followed to its end."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
 from tests.cli.conftest import Cli
 from tests.cli.harbor import Harbor
 
@@ -30,6 +35,68 @@ def test_a_policy_is_shown_with_its_last_executions(cli: Cli) -> None:
     assert "CRON:       0 0 2 * * *\n" in shown
     assert "NAMESPACE:  mirror\n" in shown
     assert squeezed(shown)[-1][:3] == ["61", "InProgress", "manual"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--to hub", {"dest_registry": {"id": 31}, "filters": [], "trigger": {"type": "manual"}}),
+        (
+            "--from 31 --at 0|0|2|*|*|* --no-override --speed 100 --namespace mirror",
+            {
+                "src_registry": {"id": 31},
+                "trigger": {"type": "scheduled", "trigger_settings": {"cron": "0 0 2 * * *"}},
+                "override": False,
+                "speed": 100,
+                "dest_namespace": "mirror",
+            },
+        ),
+        (
+            "--to hub --on-push --deletions --repository library/** --tag v* --label a --label b",
+            {
+                "trigger": {"type": "event_based"},
+                "replicate_deletion": True,
+                "filters": [
+                    {"type": "name", "value": "library/**"},
+                    {"type": "tag", "value": "v*"},
+                    {"type": "label", "value": ["a", "b"]},
+                ],
+            },
+        ),
+    ],
+    ids=["by hand", "scheduled", "on push"],
+)
+def test_a_policy_is_created(cli: Cli, harbor: Harbor, options: str, said: Mapping[str, Any]) -> None:
+    done = cli("replication", "create", "new", *(option.replace("|", " ") for option in options.split()))
+
+    assert (done.exit_code, done.stdout) == (0, "Created policy new.\n")
+    [(method, where, body)] = harbor.changes()
+    assert (method, where) == ("POST", "/replication/policies")
+    assert {"name": "new", "enabled": True, **said}.items() <= body.items()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("", "--to REGISTRY or --from REGISTRY"),
+        ("--to hub --from hub", "--to REGISTRY or --from REGISTRY"),
+        ("--to hub --on-push --at @daily", "a policy has one"),
+        ("--to other", "roadstead registry list"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_not_created(cli: Cli, harbor: Harbor, options: str, said: str) -> None:
+    done = cli("replication", "create", "new", *options.split())
+
+    assert done.exit_code != 0
+    assert said in done.output
+    assert harbor.changes() == []
+
+
+def test_a_policy_is_removed_once_that_is_confirmed(cli: Cli, harbor: Harbor) -> None:
+    assert cli("replication", "remove", "to-the-edge").exit_code == 2
+    assert harbor.changes() == []
+    assert cli("replication", "remove", "to-the-edge", "--yes").stdout == "Removed policy to-the-edge.\n"
+    assert harbor.replications == []
 
 
 def test_a_policy_that_is_not_there_is_said(cli: Cli) -> None:
