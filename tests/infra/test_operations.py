@@ -94,6 +94,17 @@ def test_an_alarm_tells_somebody_says_what_is_wrong_and_takes_silence_for_health
     assert alarm["DatapointsToAlarm"] <= alarm["EvaluationPeriods"]
 
 
+def test_alarms_may_use_the_key_of_the_topic_as_aws_asks() -> None:
+    """CloudWatch calls KMS by itself; where it may not, nobody is told of any alarm, or of that."""
+    [own] = [
+        each
+        for each in RESOURCES["AlertsKey"]["Properties"]["KeyPolicy"]["Statement"]
+        if each["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    ]
+
+    assert (own["Effect"], set(own["Action"])) == ("Allow", {"kms:Decrypt", "kms:GenerateDataKey*"})
+
+
 def test_lateness_is_watched_where_copies_arrive_and_failures_where_they_come_from() -> None:
     """S3 reports each in one of the two regions alone."""
     buckets = {
