@@ -204,7 +204,12 @@ class Authority:
 
 
 def _wanted(asked: Challenge, scopes: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the scopes to ask for: as the registry words them, and of other repositories as we do."""
+    """Return the scopes to ask for: as the registry words them, and of other repositories as we do.
+
+    Who needs none asks for none: GitHub names an example there, to which nobody's credential gives access.
+    """
+    if not scopes:
+        return ()
     theirs = tuple(asked.parameters.get("scope", "").split())
     named = {each.rpartition(":")[0] for each in theirs}
     return (*theirs, *(each for each in scopes if each.rpartition(":")[0] not in named)) if theirs else scopes

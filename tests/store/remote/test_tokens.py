@@ -208,6 +208,18 @@ def test_the_scope_that_the_registry_names_is_asked_for() -> None:
         assert asked.query["scope"] == ["repository:a/b:pull", "repository:c/d:pull"]
 
 
+def test_a_ping_asks_for_no_repository_whatever_the_challenge_names() -> None:
+    with faking(auth="bearer") as registry, connect(site(registry), HERE) as remote:
+        challenge = f'Bearer realm="{registry.url}/token",service="ghcr.io",scope="repository:user/image:pull"'
+        registry.instead("GET", "/v2/", answer(401, WWW_Authenticate=challenge), times=1)
+
+        remote.ping()
+
+        [token] = [each for each in registry.asked if each.path == "/token"]
+        assert "scope" not in token.query
+        assert token.query["service"] == ["ghcr.io"]
+
+
 def test_a_ping_asks_whether_the_credential_still_holds() -> None:
     with faking(auth="bearer") as registry, connect(site(registry), HERE) as remote:
         remote.ping()
