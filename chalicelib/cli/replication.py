@@ -115,6 +115,10 @@ def create(asked: Session, /, name: str, to: str | None, source: str | None, **g
         raise click.UsageError("Name the other side: --to REGISTRY or --from REGISTRY.")
     if given["on_push"] and given["cron"]:
         raise click.UsageError("--on-push and --at are two triggers: a policy has one.")
+    if given["on_push"] and source:
+        raise click.UsageError(
+            "What is pushed to another registry is not heard of here: use --at instead of --on-push."
+        )
     other = {"id": registries.named(asked.client, to or source or "").get("id")}
     body = {
         "name": name,

@@ -81,6 +81,7 @@ def test_a_policy_is_created(cli: Cli, harbor: Harbor, options: str, said: Mappi
         ("", "--to REGISTRY or --from REGISTRY"),
         ("--to hub --from hub", "--to REGISTRY or --from REGISTRY"),
         ("--to hub --on-push --at @daily", "a policy has one"),
+        ("--from hub --on-push", "use --at"),
         ("--to other", "roadstead registry list"),
     ],
 )
