@@ -53,8 +53,8 @@ from chalicelib.store.uploads import Wanted
 
 log = logging.getLogger(__name__)
 
-# Who pushes what a cache keeps, in the audit log and to webhooks.
-ACTOR = "proxy-cache"
+# Who pushes what a cache keeps, in the audit log and to webhooks: Harbor's name for it.
+ACTOR = "harbor#proxy-cache-service"
 _KNOWN = timedelta(seconds=5)
 _HOLD_SECONDS, _RENEWED_AFTER = 60, 20.0
 _LOOKS, _LOOK_SECONDS = 200, 0.3

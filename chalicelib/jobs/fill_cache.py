@@ -19,7 +19,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from chalicelib.changes import caching, charging, indexing
+from chalicelib.changes import caching, charging, indexing, replicating
 from chalicelib.changes.caching import ACTOR, Upstream
 from chalicelib.jobs.steps import Again, Done, Outcome, TaskRun
 from chalicelib.oci import manifests as oci
@@ -160,6 +160,7 @@ def _push(looked: _Round, manifest: Manifest, digest: Digest, tags: Sequence[Tag
         indexing.restored(services, project.id, repository, restored)
         with indexing.notified(services, project, [_happened(looked, digest, tag) for tag in tags or (None,)]):
             indexing.pushed(services, project.id, repository, manifest, digest, tags)
+        replicating.pushed(services, ACTOR, repository, manifest, digest, tags)
         for reference in tags or (digest,):
             indexing.artifact_audited(services, ACTOR, "create", project.id, repository, reference)
 

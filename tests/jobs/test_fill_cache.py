@@ -11,6 +11,7 @@ from chalicelib.jobs.steps import Again, Done, Outcome, TaskRun
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import RegistryError
 from chalicelib.oci.names import Repository, Tag
+from chalicelib.policy import replication as rules
 from chalicelib.policy.jobs import Kind, Trigger
 from chalicelib.policy.webhook_payloads import Happened
 from chalicelib.policy.webhooks import EventType, Notify, Policy, Target
@@ -18,7 +19,7 @@ from chalicelib.services import Services
 from chalicelib.store import blobs, cached, executions, holds, layout, manifests
 from chalicelib.store.blobs import Blob
 from chalicelib.store.content import GRACE
-from chalicelib.store.directory import members, projects, registries, webhooks
+from chalicelib.store.directory import members, projects, registries, replication, webhooks
 from chalicelib.store.directory.members import Kind as Member
 from chalicelib.store.directory.members import Who
 from chalicelib.store.directory.projects import NewProject
@@ -113,10 +114,28 @@ def test_an_image_that_becomes_an_artifact_is_told_with_the_address_that_it_is_p
 
     [told] = executions.page(services.directory, Kind.WEBHOOK, policy).entries
     happened = Happened.of(told.parameters[HAPPENED])
-    assert (happened.host, happened.repository, happened.reference) == (
+    assert (happened.host, happened.repository, happened.reference, happened.operator) == (
         "registry.example.com:8443",
         HUB.name,
         TAG.name,
+        "harbor#proxy-cache-service",
+    )
+
+
+def test_an_image_that_becomes_an_artifact_is_replicated_by_whom_events_begin() -> None:
+    world = World()
+    directory = world.services.directory
+    number = registries.create(directory, NewRegistry("mirror", "harbor", "http://mirror.test"), "healthy")
+    sent = {"name": "out", "dest_registry": {"id": number}, "enabled": True, "trigger": {"type": "event_based"}}
+    policy = replication.create(directory, rules.parse(sent), "admin")
+
+    assert isinstance(fill(world.services), Done)
+
+    [begun] = executions.page(directory, Kind.REPLICATION, policy).entries
+    [task] = executions.tasks(directory, begun.id)
+    assert (task.parameters["repository"], task.parameters["only"]) == (
+        HUB.name,
+        [{"key": "1", "digest": str(IMAGE.digest), "tags": [TAG.name]}],
     )
 
 
