@@ -121,13 +121,6 @@ def _parameters(value: object) -> str:
     return text
 
 
-def _banner(value: object) -> str:
-    text = _text(value)
-    if text and not isinstance(_json(text), dict):
-        raise ValueError("must be a text with a JSON object, or empty")
-    return text
-
-
 def _json(text: str) -> object:
     try:
         return json.loads(text)
@@ -161,7 +154,7 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType({
     "scanner_skip_update_pulltime":        Setting(False, _flag),
     "disabled_audit_log_event_types":      Setting("", _text),
     "session_timeout":                     Setting(60, _minutes),
-    "banner_message":                      Setting("", _banner),
+    "banner_message":                      Setting("", _text),
 
     "ldap_base_dn":                        Setting("", _text),
     "ldap_filter":                         Setting("", _text),

@@ -85,6 +85,10 @@ def test_the_history_of_a_kind_is_its_executions_the_latest_first(world: World, 
     [filtered] = world.registry.get(f"{operated.path}?q=job_status=Success")
     assert filtered == listed[1]
     assert world.registry.get(f"{operated.path}?q=job_status%253DSuccess") == [filtered]
+    # As the columns of Harbor's table are called.
+    assert world.registry.get(f"{operated.path}?q=Status=Success,trigger=SCHEDULE") == [filtered]
+    assert world.registry.get(f"{operated.path}?q=status=Stopped") == []
+    assert world.registry.get(f"{operated.path}?sort=start_time") == listed[::-1]
 
 
 def test_the_log_of_an_execution_is_text(world: World) -> None:
@@ -157,6 +161,7 @@ def test_a_schedule_is_set_shown_listed_and_removed(
     assert found is not None
     shown = execution_views.shown_schedule(found)
     assert (shown["schedule"]["type"], shown["schedule"]["cron"]) == (schedule["type"], expression)
+    assert (shown["job_kind"], shown["job_status"]) == (expression, "Running")
     assert orjson.loads(shown["job_parameters"]) == {"dry_run": True}
     [listed] = world.registry.get("/schedules")
     assert (listed["id"], listed["vendor_type"], listed["cron"]) == (found.id, BUILT_KIND, expression)

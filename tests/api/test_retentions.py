@@ -51,8 +51,14 @@ def policy(*rules: Json, project: int = 1, cron: str = "") -> Json:
 
 
 def shown(sent: Json, number: int) -> Json:
-    """Return how a policy comes back that was sent like this."""
+    """Return how a policy comes back that was sent like this and has no schedule."""
     return {**sent, "id": number, "rules": [{"id": 0, "priority": 0, **each} for each in sent["rules"]]}
+
+
+def scheduled(sent: Json, number: int, at: str) -> Json:
+    """Return how a policy comes back that runs next at a time."""
+    settings = {**sent["trigger"]["settings"], "next_scheduled_time": at}
+    return {**shown(sent, number), "trigger": {**sent["trigger"], "settings": settings}}
 
 
 @dataclass
@@ -126,11 +132,18 @@ def test_a_policy_is_made_read_changed_and_deleted_as_terraform_does_it(keeper: 
     sent = policy(rule(), rule("always", tags="latest"), cron="0 0 3 * * *")
     number = keeper.create(sent)
 
-    assert keeper.get(f"/retentions/{number}") == shown(sent, number)
+    found = keeper.get(f"/retentions/{number}")
+    assert found == scheduled(sent, number, "2026-03-02T03:00:00.000Z")
+    # Who changes what he has read sends all of it back.
+    assert keeper.api("PUT", f"/retentions/{number}", found).status == 200
+    assert keeper.get(f"/retentions/{number}") == found
     assert keeper.get("/projects/library")["metadata"]["retention_id"] == str(number)
     changed = policy(rule("nDaysSinceLastPull", 7), cron="0 0 * * * *")
     assert keeper.api("PUT", f"/retentions/{number}", changed).status == 200
-    assert keeper.get(f"/retentions/{number}") == shown(changed, number)
+    assert keeper.get(f"/retentions/{number}") == scheduled(changed, number, "2026-03-01T13:00:00.000Z")
+    unscheduled = policy(rule(), cron="")
+    assert keeper.api("PUT", f"/retentions/{number}", unscheduled).status == 200
+    assert keeper.get(f"/retentions/{number}") == shown(unscheduled, number)
     assert keeper.api("DELETE", f"/retentions/{number}").status == 200
     assert "retention_id" not in keeper.get("/projects/library")["metadata"]
     assert keeper.api("GET", f"/retentions/{number}").status == 404

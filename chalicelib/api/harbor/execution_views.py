@@ -7,7 +7,7 @@ Invariants:
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -18,9 +18,10 @@ import orjson
 from chalicelib.api.harbor import listing
 from chalicelib.api.harbor.calls import HarborCall, HarborEndpoint, Need, answer, done, in_system, typed
 from chalicelib.api.harbor.errors import bad_request, not_found
+from chalicelib.api.harbor.listing import Listing
 from chalicelib.api.http import Response
 from chalicelib.policy import cron as crons
-from chalicelib.policy.jobs import NO_VENDOR, Kind, Trigger
+from chalicelib.policy.jobs import NO_VENDOR, Kind, Status, Trigger
 from chalicelib.store import executions, schedules
 from chalicelib.store.executions import Execution, New
 from chalicelib.store.schedules import Schedule
@@ -34,6 +35,16 @@ _REPEATED = (*crons.NAMED, _CUSTOM, "Schedule")
 # By what an execution began, in the words that the schedules of the description have.
 _TYPES: Mapping[Trigger, str] = MappingProxyType(
     {Trigger.MANUAL: "Manual", Trigger.SCHEDULE: "Schedule", Trigger.EVENT: "Manual"}
+)
+# The columns of Harbor's table, by which its histories are asked, and what they are called where they are shown.
+_SHOWN_AS: Mapping[str, str] = MappingProxyType(
+    {
+        "vendortype": "job_name",
+        "trigger": "job_kind",
+        "status": "job_status",
+        "starttime": "creation_time",
+        "endtime": "update_time",
+    }
 )
 
 
@@ -82,7 +93,8 @@ def shown_schedule(schedule: Schedule) -> dict[str, Any]:
         "job_name": schedule.kind,
         "job_kind": schedule.cron,
         "job_parameters": orjson.dumps(dict(schedule.parameters)).decode(),
-        "job_status": "",
+        # So Harbor says that there is one.
+        "job_status": Status.RUNNING,
         "deleted": False,
         "schedule": {"type": schedule.type, "cron": schedule.cron, "next_scheduled_time": following},
         "creation_time": schedule.created,
@@ -95,9 +107,22 @@ def text(content: str) -> Response:
     return Response(200, {"Content-Type": "text/plain; charset=utf-8"}, content.encode())
 
 
+def _as_shown(wanted: Listing) -> Listing:
+    """Return what is wanted of a history by the names that it is shown with."""
+
+    def shown(name: str) -> str:
+        return _SHOWN_AS.get(listing.field_name(name), name)
+
+    return replace(
+        wanted,
+        conditions={shown(name): value for name, value in wanted.conditions.items()},
+        order=tuple((shown(name), descending) for name, descending in wanted.order),
+    )
+
+
 def history(operated: Operated, call: HarborCall) -> Response:
     """List the executions, the latest first; no more are kept than are read here at once."""
-    wanted = listing.parse(call.request)
+    wanted = _as_shown(listing.parse(call.request))
     page = executions.page(call.services.directory, operated.kind, NO_VENDOR)
     chosen, total = listing.select(wanted, [shown_execution(each) for each in page.entries])
     return listing.answered(call, wanted, chosen, total)

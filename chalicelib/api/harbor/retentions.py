@@ -29,6 +29,7 @@ from chalicelib.store.directory import retention as policies
 from chalicelib.store.directory.projects import Project
 from chalicelib.store.directory.retention import Stored
 from chalicelib.store.executions import Execution, New, Task
+from chalicelib.store.index import written
 
 _RESOURCE = "tag-retention"
 _REPOSITORY = "repository"
@@ -143,7 +144,10 @@ def _found(call: HarborCall, action: str) -> tuple[Stored, Project]:
 def get_policy(call: HarborCall) -> Response:
     """Show a policy."""
     stored, _ = _found(call, "read")
-    return answer(retention.written(stored.policy, stored.id))
+    shown = retention.written(stored.policy, stored.id)
+    if stored.policy.cron and (due := cron.following(stored.policy.cron, call.services.now())):
+        shown["trigger"]["settings"]["next_scheduled_time"] = written(due)
+    return answer(shown)
 
 
 def update_policy(call: HarborCall) -> Response:
