@@ -20,6 +20,7 @@ from chalicelib.store.job_records import DUE
 from chalicelib.store.pulls import Pulled
 from chalicelib.store.table import Slice
 from tests.api.artifacts import Registry
+from tests.api.asking import basic
 from tests.api.principals import PRIVATE, ROLES, World, as_user
 
 Json = dict[str, Any]
@@ -148,6 +149,35 @@ def test_a_policy_is_made_read_changed_and_deleted_as_terraform_does_it(keeper: 
     assert "retention_id" not in keeper.get("/projects/library")["metadata"]
     assert keeper.api("GET", f"/retentions/{number}").status == 404
     assert keeper.create(sent) != number
+
+
+def test_who_takes_its_id_out_of_the_metadata_deletes_the_policy_with_its_schedule(keeper: Keeper) -> None:
+    directory = keeper.registry.client.services.directory
+    number = keeper.create(policy(rule(), cron="0 0 3 * * *"))
+    named = "/projects/library/metadatas/retention_id"
+    assert keeper.get(named) == {"retention_id": str(number)}
+
+    assert keeper.api("DELETE", named).status == 200
+
+    assert keeper.api("GET", f"/retentions/{number}").status == 404
+    assert schedules.get(directory, Kind.RETENTION, number) is None
+    assert keeper.api("DELETE", named).status == 404
+    assert keeper.get("/auditlog-exts?q=resource_type=tag-retention,operation=delete")
+    # There is place for another one.
+    assert keeper.create(policy(rule())) != number
+
+
+def test_who_may_change_the_metadata_and_no_policy_does_not_take_it_away(keeper: Keeper) -> None:
+    number = keeper.create(policy(rule()))
+    access = [{"resource": "metadata", "action": action} for action in ("read", "delete")]
+    permission = {"kind": "project", "namespace": "library", "access": access}
+    robot = {"name": "ci", "level": "project", "duration": 1, "permissions": [permission]}
+    made = orjson.loads(keeper.api("POST", "/robots", robot).body)
+
+    answer = keeper.api("DELETE", "/projects/library/metadatas/retention_id", who=basic(made["name"], made["secret"]))
+
+    assert answer.status == 403
+    assert keeper.get("/projects/library")["metadata"]["retention_id"] == str(number)
 
 
 def test_the_schedule_is_that_of_the_policy(keeper: Keeper) -> None:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from chalicelib.api import identity
-from chalicelib.api.harbor import caches, listing
+from chalicelib.api.harbor import caches, listing, retentions
 from chalicelib.api.harbor.calls import (
     OPEN,
     SIGNED_IN,
@@ -330,10 +330,12 @@ def set_metadata(call: HarborCall) -> Response:
 
 
 def drop_metadata(call: HarborCall) -> Response:
-    """Let one of a project's metadata have its default again."""
+    """Let one of a project's metadata have its default again; a retention policy goes with its id."""
     name = call.parameters["meta_name"]
     if name not in call.project.metadata:
         raise not_found(f"metadata {name}")
+    if name == retention.METADATA and retentions.delete_of_project(call):
+        return done()
     return _with_metadata(call, {key: value for key, value in call.project.metadata.items() if key != name})
 
 

@@ -164,9 +164,22 @@ def update_policy(call: HarborCall) -> Response:
 def delete_policy(call: HarborCall) -> Response:
     """Delete a policy with its schedule: nothing of the project is deleted any more."""
     stored, project = _found(call, "delete")
+    _delete(call, stored, project)
+    return done()
+
+
+def _delete(call: HarborCall, stored: Stored, project: Project) -> None:
     schedules.remove(call.services.directory, Kind.RETENTION, stored.id)
     policies.delete(_auditing(call, project, "delete").directory, stored)
-    return done()
+
+
+def delete_of_project(call: HarborCall) -> bool:
+    """Delete the policy of the project that a call names; tell whether there was one. Raise FORBIDDEN."""
+    stored = policies.of_project(call.services.directory, call.project.id)
+    if stored:
+        _check(call, call.project, "delete")
+        _delete(call, stored, call.project)
+    return stored is not None
 
 
 def run_policy(call: HarborCall) -> Response:
