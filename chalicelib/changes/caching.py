@@ -22,7 +22,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from chalicelib.changes import charging
+from chalicelib.changes import charging, logins
 from chalicelib.oci.digests import Digest
 from chalicelib.oci.errors import ErrorCode, RegistryError
 from chalicelib.oci.names import Repository, Tag
@@ -40,7 +40,6 @@ from chalicelib.store.remote import (
     Described,
     DownError,
     LimitedError,
-    LoginError,
     MissingError,
     Remote,
     RemoteError,
@@ -58,7 +57,6 @@ ACTOR = "harbor#proxy-cache-service"
 _KNOWN = timedelta(seconds=5)
 _HOLD_SECONDS, _RENEWED_AFTER = 60, 20.0
 _LOOKS, _LOOK_SECONDS = 200, 0.3
-_REFUSED, _UNAUTHORIZED = timedelta(seconds=60), 401
 # To list tags counts as a pull at Docker Hub. They are remembered packed, unless even so they take much memory.
 _LISTED = timedelta(seconds=60)
 _MOST_TAGS, _MOST_PACKED = 50_000, 64 << 10
@@ -101,19 +99,10 @@ def _upstream(services: Services, name: str) -> Upstream | None:
 
 @contextmanager
 def connected(services: Services, source: Upstream) -> Iterator[Remote]:
-    """Have a conversation with the registry; raise RemoteError.
-
-    A credential that it did not take is not tried again for a while: who does locks its account out, for all.
-    """
-    refused = ("refused", source.site)
-    if words := services.shared.known(refused, services.now()):
-        raise LoginError(words, _UNAUTHORIZED)
-    try:
-        with services.conversations.having(source.site, services.settings.private_targets) as remote:
-            yield remote
-    except LoginError as error:
-        services.shared.keep(refused, str(error), services.now(), _REFUSED)
-        raise
+    """Have a conversation with the registry; raise RemoteError."""
+    having = services.conversations.having(source.site, services.settings.private_targets)
+    with logins.tried(services, source.site), having as remote:
+        yield remote
 
 
 def check_admitted(source: Upstream, repository: Repository) -> None:

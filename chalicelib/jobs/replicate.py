@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from chalicelib.changes import logins
 from chalicelib.jobs import replicate_local, replicate_tell
 from chalicelib.jobs.replicate_copy import Copier, NotDoneError, Progress
 from chalicelib.jobs.replicate_ends import GoneError, Item, Pace, Source, Target, may_pass
@@ -34,7 +35,7 @@ from chalicelib.store.directory import replication as policies
 from chalicelib.store.directory.registries import Registry
 from chalicelib.store.directory.replication import Stored
 from chalicelib.store.index import repositories
-from chalicelib.store.remote import MissingError, Remote, RemoteError, Site
+from chalicelib.store.remote import LoginError, MissingError, Remote, RemoteError, Site
 from chalicelib.store.replicating import (
     COPY,
     DELETION,
@@ -109,7 +110,8 @@ def step(services: Services, run: TaskRun, connect: Connect | None = None) -> Ou
     with connect(site) if connect else remote.connect(site, services.settings.private_targets) as conversation:
         work = Work(services, run, stored, registry, conversation)
         try:
-            return _TASKS[run.parameters.get(OPERATION, "")](work)
+            with logins.tried(services, site):
+                return _TASKS[run.parameters.get(OPERATION, "")](work)
         except (OSError, RegistryError) as error:
             if not may_pass(error):
                 return Failed(str(error))
@@ -218,13 +220,18 @@ def _copy(work: Work) -> Outcome:
         return Again(progress.document(), _report(progress.document()))
     except (OSError, RegistryError) as error:
         if not may_pass(error):
+            _tell(work, Failed(str(error)), progress)
             raise
         outcome = _patiently(run, progress.document(), error)
     else:
         outcome = _ended(progress)
     if not isinstance(outcome, Again):
-        replicate_tell.tell(work.services, run, work.stored, work.registry, outcome, progress)
+        _tell(work, outcome, progress)
     return outcome
+
+
+def _tell(work: Work, outcome: Outcome, progress: Progress) -> None:
+    replicate_tell.tell(work.services, work.run, work.stored, work.registry, outcome, progress)
 
 
 def _only(source: Source, parameters: Mapping[str, Any]) -> Iterable[Item] | None:
@@ -281,7 +288,7 @@ def _delete(work: Work) -> Outcome:
         except (MissingError, GoneError):
             run.log(f"{name}{what} is not there: there is nothing to delete")
         except RemoteError as error:
-            if may_pass(error):
+            if may_pass(error) or isinstance(error, LoginError):
                 raise
             run.log(f"ERR {name}{what}: {error}")
             progress.failures += 1
@@ -291,7 +298,7 @@ def _delete(work: Work) -> Outcome:
             progress.items += 1
             progress.copied.append(f"{parameters[REPOSITORY]}{what}")
     outcome = _ended(progress)
-    replicate_tell.tell(work.services, run, work.stored, work.registry, outcome, progress)
+    _tell(work, outcome, progress)
     return outcome
 
 

@@ -6,7 +6,8 @@ whoever sees a tag at the destination can pull all of it.
 Invariants:
 * A kill at any point costs what was under way: a blob goes on where it was, what was copied is not copied again.
 * No blob is in memory as a whole. A part of one is read in less time than a lease has.
-* What goes wrong with one artifact is told, and the next one is copied; what may pass by itself ends the step.
+* What goes wrong with one artifact is told, and the next one is copied; what may pass by itself ends the step, and a
+  credential that is refused the task.
 * Without `override` a tag that names something else at the destination is left alone.
 """
 
@@ -29,6 +30,7 @@ from chalicelib.jobs.replicate_ends import (
 from chalicelib.jobs.steps import TaskRun
 from chalicelib.oci.manifests import Descriptor, Manifest
 from chalicelib.policy.replication import Policy
+from chalicelib.store.remote import LoginError
 
 # How long the part of a blob may take that goes between two looks at the time; a lease is longer than a blob's whole.
 _CHUNK_SECONDS, _WHOLE_SECONDS = 30.0, 270.0
@@ -118,6 +120,9 @@ class Copier:
             if may_pass(error):
                 raise
             self._fail(item, error)
+            if isinstance(error, LoginError):
+                # So it would be with whatever is next.
+                raise
         progress.after, progress.item, progress.upload = item.key, None, None
         progress.walked.clear()
         progress.troubles = 0

@@ -21,8 +21,9 @@ from chalicelib.store import executions, remote
 from chalicelib.store.directory import registries, replication
 from chalicelib.store.directory.registries import NewRegistry
 from chalicelib.store.executions import New, Task
+from chalicelib.store.sealed import seal
 from tests.api.artifacts import CONFIG_TYPE, LAYER_TYPE, Registry
-from tests.store.remote.fake import FakeRegistry
+from tests.store.remote.fake import ACCESS_KEY, FakeRegistry
 
 HERE = ("127.0.0.0/8",)
 Json = dict[str, Any]
@@ -61,6 +62,14 @@ class World:
     @property
     def services(self) -> Services:
         return self.ours.client.services
+
+    def log_in(self, secret: str) -> None:
+        """Change the secret for the other registry."""
+        directory, keys = self.services.directory, self.services.settings.signing_keys
+        stored = registries.named(directory, "there")
+        assert stored is not None
+        become = NewRegistry("there", self.make, self.there.url, "basic", ACCESS_KEY, seal(keys, secret))
+        registries.update(directory, stored, become, registries.HEALTHY)
 
     def change(self, **changes: object) -> None:
         """Change the policy."""

@@ -10,7 +10,7 @@ from chalicelib.jobs.replicate_ends import Pace, Piece
 from chalicelib.oci.digests import Digest
 from chalicelib.policy.jobs import Status
 from tests.jobs.replicating import World, pushing
-from tests.store.remote.fake import Answer, FakeRegistry, Handler, answer, faking
+from tests.store.remote.fake import ACCESS_SECRET, Answer, FakeRegistry, Handler, answer, faking
 
 APP = "library/app"
 
@@ -158,6 +158,28 @@ def test_a_registry_whose_uploads_get_nowhere_is_given_up(there: FakeRegistry, s
 
     assert why in world.log(APP)
     assert world.of(APP).status is Status.ERROR
+
+
+def test_a_credential_that_is_refused_is_tried_once_a_minute_until_it_is_changed(there: FakeRegistry) -> None:
+    there.auth = "bearer"
+    world = World(there, pushing())
+    world.log_in("wrong")
+    for number in range(3):
+        world.ours.image(APP, f"v{number}", f"one {number}")
+        world.ours.image("one/other", f"v{number}", f"two {number}")
+
+    def tried() -> int:
+        return sum(each.path == "/token" for each in there.asked)
+
+    world.run()
+    assert (world.of(APP).status, world.of("one/other").status, tried()) == (Status.ERROR, Status.ERROR, 1)
+    assert "gave no token" in world.log(APP) + str(world.of(APP).error)
+    world.pass_by(61)
+    world.run()
+    assert tried() == 2
+    world.log_in(ACCESS_SECRET)
+    world.run()
+    assert names(there) == {f"{each}:v{number}" for each in (APP, "one/other") for number in range(3)}
 
 
 def _after(times: int, status: int) -> Answer:
