@@ -32,6 +32,11 @@ def pushed(
         _tell(services, by, repository, partial(_pushed, str(digest), names), subject=subject)
 
 
+def came_alone(services: Services, by: str, repository: Repository, digest: Digest) -> None:
+    """Tell of a manifest without tags that nothing will come after which leads to it."""
+    _tell(services, by, repository, partial(_pushed, str(digest), ()))
+
+
 def tagged(services: Services, by: str, repository: Repository, digest: Digest, tags: Iterable[Tag]) -> None:
     """Tell of tags that name what was there."""
     names = tuple(tag.name for tag in tags)

@@ -12,7 +12,7 @@ Invariants:
 """
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -52,6 +52,7 @@ class _Round:
     repository: Repository
     missing: list[Wish] = field(default_factory=list)
     made: int = 0
+    untagged: dict[Digest, None] = field(default_factory=dict)
 
 
 def step(services: Services, run: TaskRun) -> Outcome:
@@ -90,7 +91,15 @@ def _look(looked: _Round) -> None:
         if _has_a_child(looked, manifest):
             _make(looked, manifest, digest)
     _name(looked)
+    _tell_of_late_parts(looked, indexes)
     cached.forget_old(looked.services.content, looked.repository, looked.services.now() - _TOO_OLD)
+
+
+def _tell_of_late_parts(looked: _Round, indexes: Iterable[tuple[Manifest, Digest]]) -> None:
+    """Tell policies of what has no tag, unless its index was made with it: nothing else leads them to it."""
+    with_index = {child.digest for manifest, _ in indexes for child in manifest.manifests}
+    for digest in looked.untagged.keys() - with_index:
+        replicating.came_alone(looked.services, ACTOR, looked.repository, digest)
 
 
 def _waiting(looked: _Round) -> Iterator[tuple[Manifest, Digest]]:
@@ -150,6 +159,8 @@ def _make(looked: _Round, manifest: Manifest, digest: Digest) -> None:
         cached.forget(content, note)
     cached.drop(content, repository, digest)
     looked.made += 1
+    if not tags and not manifest.subject:
+        looked.untagged[digest] = None
     looked.run.log(f"{repository}@{digest} is whole; its tags: {', '.join(tag.name for tag in tags) or 'none'}")
 
 

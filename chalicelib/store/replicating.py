@@ -4,7 +4,7 @@ Invariants:
 * It comes after the change, costs nothing where no policy was ever to be begun by events, and fails nothing: an event
   that cannot be noted is in the process's log, and the next scheduled or manual execution makes up for it.
 * A manifest that was pushed by its digest alone begins nothing unless it belongs to another one: it is a part of an
-  index that is about to come, or what no tag will ever lead to.
+  index that is about to come, or what no tag will ever lead to. In a cache such a part may come after its index.
 """
 
 import logging

@@ -28,7 +28,7 @@ from chalicelib.store.directory.users import ADMINISTRATOR, ADMINISTRATOR_ID
 from chalicelib.store.notifications import HAPPENED
 from tests.jobs.collecting import collect
 from tests.memory import Clock, Inline, MemoryObjects, services_over
-from tests.store.client import image
+from tests.store.client import image, index
 from tests.store.faults import Fault, every_fault
 from tests.store.schedule import Action, Choose, every_order_with, interleave
 
@@ -122,21 +122,48 @@ def test_an_image_that_becomes_an_artifact_is_told_with_the_address_that_it_is_p
     )
 
 
-def test_an_image_that_becomes_an_artifact_is_replicated_by_whom_events_begin() -> None:
-    world = World()
+def mirror(world: World) -> int:
+    """Return a policy that copies what changes to yet another registry."""
     directory = world.services.directory
     number = registries.create(directory, NewRegistry("mirror", "harbor", "http://mirror.test"), "healthy")
     sent = {"name": "out", "dest_registry": {"id": number}, "enabled": True, "trigger": {"type": "event_based"}}
-    policy = replication.create(directory, rules.parse(sent), "admin")
+    return replication.create(directory, rules.parse(sent), "admin")
+
+
+def copied(world: World, policy: int) -> list[tuple[str, list[str]]]:
+    """Return the digests that the policy was begun for, and their tags: the latest first."""
+    directory = world.services.directory
+    begun = executions.page(directory, Kind.REPLICATION, policy).entries
+    tasks = [task for each in begun for task in executions.tasks(directory, each.id)]
+    assert {task.parameters["repository"] for task in tasks} == {HUB.name}
+    return [(item["digest"], item["tags"]) for task in tasks for item in task.parameters["only"]]
+
+
+def test_an_image_that_becomes_an_artifact_is_replicated_by_whom_events_begin() -> None:
+    world = World()
+    policy = mirror(world)
 
     assert isinstance(fill(world.services), Done)
 
-    [begun] = executions.page(directory, Kind.REPLICATION, policy).entries
-    [task] = executions.tasks(directory, begun.id)
-    assert (task.parameters["repository"], task.parameters["only"]) == (
-        HUB.name,
-        [{"key": "1", "digest": str(IMAGE.digest), "tags": [TAG.name]}],
-    )
+    assert copied(world, policy) == [(str(IMAGE.digest), [TAG.name])]
+
+
+def test_parts_are_replicated_with_their_index_and_those_that_come_later_by_themselves() -> None:
+    world = World()
+    content, policy = world.services.content, mirror(world)
+    later = image(CONFIG, [LAYER], annotations={"of": "another platform"})
+    both = index([IMAGE, later])
+    cached.forget(content, next(iter(cached.notes(content, HUB))))
+    cached.keep(content, HUB, both.digest, both.media_type, both.content)
+    cached.note(content, HUB, TAG, both.digest)
+
+    assert isinstance(fill(world.services), Done)
+    assert copied(world, policy) == [(str(both.digest), [TAG.name])]
+    world.clock.advance(timedelta(seconds=1))
+    cached.keep(content, HUB, later.digest, later.media_type, later.content)
+    assert isinstance(fill(world.services), Done)
+
+    assert copied(world, policy) == [(str(later.digest), []), (str(both.digest), [TAG.name])]
 
 
 def test_what_is_missing_is_waited_for_while_somebody_fetches_it() -> None:

@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from chalicelib.changes import replicating
+from chalicelib.oci.digests import Digest
+from chalicelib.oci.names import Repository
 from chalicelib.policy.jobs import Kind, Status
 from chalicelib.store import executions
 from tests.api.test_retentions import policy, rule
@@ -53,6 +56,19 @@ def test_the_parts_of_an_index_come_with_it(there: FakeRegistry) -> None:
 
     assert len(begun(world)) == 1
     assert {digest for _, digest in there.manifests} == {child, index}
+
+
+@pytest.mark.parametrize(("filters", "times"), [([], 1), ([{"type": "tag", "value": "v*"}], 0)])
+def test_what_came_alone_is_copied_by_its_digest_where_no_tag_is_wanted(
+    there: FakeRegistry, filters: list[dict[str, str]], times: int
+) -> None:
+    world = World(there, pushing(filters=filters, **BY_EVENTS))
+    digest = world.ours.image(APP, "", "one")
+
+    replicating.came_alone(world.services, "who", Repository(APP), Digest.parse(digest))
+
+    assert len(begun(world)) == times
+    assert [name for _, name in there.manifests] == [digest] * times
 
 
 def test_a_signature_follows_what_it_signs_where_that_is_wanted(there: FakeRegistry) -> None:
