@@ -48,7 +48,8 @@ aws: $(VENV)/dev ## Deploy to emulated AWS, both ways, and run real clients and 
 	@$(BIN)/pytest -m aws -s
 
 soak: $(VENV)/dev ## The long runs: 10 000 steps of the state machine, kills at every S3 request
-	@$(BIN)/pytest -m soak -n auto --dist loadfile
+	@# They wait as much as they compute, and some for minutes: a worker more than cores, and whoever is free takes the next.
+	@$(BIN)/pytest -m soak -n $$(($$(nproc) + 1)) --dist worksteal
 
 bench: $(VENV)/dev ## Compare with docker-registry on the same delayed S3 (QUICK=1 for a short run)
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
