@@ -45,7 +45,7 @@ conformance: $(VENV)/server ## Run the OCI conformance suite, stable and develop
 
 aws: $(VENV)/dev ## Deploy to emulated AWS, both ways, and run real clients and the OCI suite there
 	@tests/clients/install.sh
-	@$(BIN)/pytest -m aws -s
+	@$(BIN)/pytest -m aws -n 2 --dist loadfile
 
 soak: $(VENV)/dev ## The long runs: 10 000 steps of the state machine, kills at every S3 request
 	@# They wait as much as they compute, and some for minutes: a worker more than cores, and whoever is free takes the next.

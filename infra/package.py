@@ -18,7 +18,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -109,16 +111,29 @@ def package(folder: Path, values: Mapping[str, str] = NO_VALUES, *, replica: boo
 
 
 def built(folder: Path) -> Json:
-    """Make the functions' package in `folder`; return what Chalice has for a template. Raise CalledProcessError."""
+    """Make the functions' package in `folder`; return what Chalice has for a template. Raise CalledProcessError.
+
+    Of two at once in a checkout the second waits: Chalice keeps for the next one what it has made.
+    """
     chalice = [str(Path(sys.executable).parent / "chalice"), "package", "--stage", "prod", str(folder.resolve())]
     # The package is the same for every region, but Chalice wants to know of one.
     environment = {"AWS_DEFAULT_REGION": "us-east-1", **os.environ}
-    subprocess.run(chalice, cwd=ROOT, check=True, stdout=sys.stderr, env=environment)  # noqa: S603 - our own words
+    with _alone(ROOT / ".chalice" / "deployments"):
+        subprocess.run(chalice, cwd=ROOT, check=True, stdout=sys.stderr, env=environment)  # noqa: S603 - our own words
     make_over(folder / CODE)
     made = folder / "sam.json"
     sam: Json = json.loads(made.read_text())
     made.unlink()
     return sam
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait for whoever else works in a folder."""
+    folder.mkdir(exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        yield
 
 
 def whole(sam: Json, *, replica: bool = False) -> Json:
