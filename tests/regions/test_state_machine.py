@@ -5,6 +5,7 @@ primary says so, and 503 where nobody can know. Once everything has arrived it a
 promotion the other region goes on with what had arrived: nothing of that is lost, and what is pushed is whole.
 """
 
+import os
 from datetime import timedelta
 
 import pytest
@@ -276,4 +277,6 @@ TestRegions.settings = settings(
 
 @pytest.mark.soak
 def test_many_histories() -> None:
-    run_state_machine_as_test(Regions, settings=settings(TestRegions.settings, max_examples=120))
+    """`ROADSTEAD_HISTORIES` says how many."""
+    histories = int(os.environ.get("ROADSTEAD_HISTORIES", "120"))
+    run_state_machine_as_test(Regions, settings=settings(TestRegions.settings, max_examples=histories))
