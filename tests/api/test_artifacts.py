@@ -263,6 +263,16 @@ def _label(registry: Registry, name: str, **fields: Any) -> int:
     return int(answer.headers["Location"].rpartition("/")[2])
 
 
+@pytest.mark.parametrize(
+    ("color", "status"),
+    [("#00Ff00", 201), ("", 201), ("false", 201), ("#00FF0", 400), ("#00FF00;x", 400), ("red;x:url(y)", 400)],
+)
+def test_a_label_s_color_is_a_color_s_code_or_a_word(registry: Registry, color: str, status: int) -> None:
+    body = {"name": "good", "scope": "g", "color": color}
+
+    assert registry.api("POST", "/labels", body).status == status
+
+
 def test_labels_are_put_on_artifacts_shown_and_taken_off(registry: Registry) -> None:
     digest = registry.image("library/app", "v1", "x")
     label = _label(registry, "good", color="#00FF00")

@@ -30,7 +30,8 @@ from chalicelib.services import Services
 from chalicelib.store.directory import SYSTEM, labels, projects
 from chalicelib.store.directory.labels import Label
 
-_COLOR = re.compile(r"#[0-9A-Fa-f]{6}", re.ASCII)
+# A word, too: what Terraform sends of a label without a color is "false".
+_COLOR = re.compile(r"#[0-9A-Fa-f]{6}|[A-Za-z]{1,16}", re.ASCII)
 _LONGEST_NAME, _LONGEST_DESCRIPTION = 128, 1024
 _GLOBAL, _PROJECT = "g", "p"
 
@@ -117,7 +118,7 @@ def _fields(body: dict[str, Any], name: str, description: str, color: str) -> tu
     if len(description) > _LONGEST_DESCRIPTION:
         raise bad_request(f"the description of a label has at most {_LONGEST_DESCRIPTION} characters")
     if color and not _COLOR.fullmatch(color):
-        raise bad_request("the color of a label is written #RRGGBB")
+        raise bad_request("the color of a label is written #RRGGBB, or is a word")
     return name, description, color
 
 
