@@ -12,7 +12,7 @@ from chalicelib.store import layout, manifests
 from chalicelib.store.condemned import Doom
 from chalicelib.store.objects import Head
 from tests.memory import Asked, Copy
-from tests.regions.world import World
+from tests.regions.world import NOWHERE, World
 from tests.store.client import code, image, index, location
 
 APP = "library/app"
@@ -152,9 +152,11 @@ def test_by_tag_a_copy_answers_what_has_arrived_last() -> None:
 def test_bytes_that_were_collected_there_while_the_link_is_here_are_asked_of_the_primary() -> None:
     world = pushed()
     world.copies.deliver_all()
-    key = world.second.bucket.keys(layout.DATA)
-    for each in key:
+    assert world.second.pull_blob(APP, Digest.of(LAYER)) == LAYER
+    for each in world.second.bucket.keys(layout.DATA):
         world.second.bucket.take(Copy(each, None, Head(0, "", "", {})))
+    # Until the URL that was given a moment ago would be too old.
+    assert world.second.pull_blob(APP, Digest.of(LAYER)) == NOWHERE
     world.clock.advance(timedelta(minutes=6))
     world.first.client.ask("DELETE", f"/v2/{APP}/blobs/{Digest.of(LAYER)}")
 

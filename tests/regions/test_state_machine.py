@@ -28,7 +28,7 @@ from chalicelib.policy.regions import OPENS
 from chalicelib.store import layout, promotions
 from chalicelib.store.condemned import readable
 from tests.jobs.collecting import collect
-from tests.regions.world import Side, World
+from tests.regions.world import NOWHERE, Side, World
 from tests.store.client import Document, image, index
 
 REPOSITORIES = ("library/a", "library/a/b")
@@ -241,11 +241,18 @@ class Regions(RuleBasedStateMachine):
             self._check_refusal(answer.status, f"/v2/{repository}/manifests/{reference}")
 
     def _check_blob(self, repository: str, digest: Digest) -> None:
+        if self.copy.pull_blob(repository, digest) == NOWHERE:
+            self._look_anew(repository, digest)
         found = self.copy.pull_blob(repository, digest)
         if isinstance(found, int):
             self._check_refusal(found, f"/v2/{repository}/blobs/{digest}")
         head = self.copy.client.ask("HEAD", f"/v2/{repository}/blobs/{digest}").status
         assert head == (found if isinstance(found, int) else 200)
+
+    def _look_anew(self, repository: str, digest: Digest) -> None:
+        """Begin a process that saw nothing: what one saw it takes to be here for minutes."""
+        self.copy.restart()
+        assert self.copy.pull_blob(repository, digest) != NOWHERE
 
     def _check_refusal(self, status: int, path: str) -> None:
         """A copy does not know something while the primary is away; else it says what the primary says."""
