@@ -66,6 +66,7 @@ class Account:
             command, cwd=self.project, env=settings, check=False, capture_output=True, text=True, timeout=400
         )
         assert done.returncode == 0, done.stdout + done.stderr
+        finish.let_jobs_go_on(client(self.engine, "lambda"), self.project, STAGE)
         return list(finish.finish(client(self.engine, "apigateway"), self.api, self.host))
 
     @contextmanager
