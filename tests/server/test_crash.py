@@ -38,6 +38,8 @@ from tests.server.wire import ClosedError
 # Chunks that need a multipart upload of more than one part.
 _CHUNKS = (17 * MiB, 2 * MiB)
 _STRIDE = 16
+# All of them are tried in so many shares, which workers take side by side.
+_SHARES = 4
 _START_REQUESTS = 1
 
 
@@ -244,6 +246,7 @@ def test_some_kills_lose_nothing_that_was_acknowledged(site: Site, phase: Phase,
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("first", range(1, _SHARES + 1))
 @pytest.mark.parametrize("phase", ["before", "after"])
-def test_every_kill_loses_nothing_that_was_acknowledged(site: Site, phase: Phase) -> None:
-    _kill_everywhere(site, phase, 1, 1)
+def test_every_kill_loses_nothing_that_was_acknowledged(site: Site, phase: Phase, first: int) -> None:
+    _kill_everywhere(site, phase, first, _SHARES)
