@@ -144,8 +144,8 @@ def _find_user(services: Services, name: str) -> User | None:
     return user
 
 
-def is_password(services: Services, user: User, password: str, source: str = "") -> bool:
-    """Tell whether this is a user's password; one that was hashed with old parameters is hashed anew."""
+def is_password(services: Services, user: User, password: str, source: str) -> bool:
+    """Tell whether a source sent a user's password; one that was hashed with old parameters is hashed anew."""
     if user.id == ADMINISTRATOR_ID and not user.password:
         right = _same(services, password, services.settings.admin_password)
         if not right:
@@ -317,18 +317,20 @@ def visible_projects(services: Services, principal: Principal) -> tuple[Project,
     if principal.administrator:
         return projects.every(directory)
     found = {project.id: project for project in projects.public(directory)}
-    if principal.kind is Kind.ROBOT:
-        found |= {project.id: project for project in _permitted(services, principal)}
-    if principal.kind is Kind.USER:
-        found |= {project.id: project for project in _of_member(services, principal)}
+    found |= {project.id: project for project in _its_own(services, principal)}
     return tuple(sorted(found.values(), key=lambda project: project.name))
 
 
 def permitting(services: Services, principal: Principal, permission: Permission) -> tuple[Project, ...]:
     """Return the projects in which a user, or a robot account, has a permission that not everybody has."""
-    candidates = {Kind.USER: _of_member, Kind.ROBOT: _permitted}.get(principal.kind)
-    found = candidates(services, principal) if candidates else ()
+    found = _its_own(services, principal)
     return tuple(project for project in found if permission in permissions(services, principal, project))
+
+
+def _its_own(services: Services, principal: Principal) -> Iterable[Project]:
+    """Return the projects in which a user is a member, or a robot account may do something; nobody else has any."""
+    found = {Kind.USER: _of_member, Kind.ROBOT: _permitted}.get(principal.kind)
+    return found(services, principal) if found else ()
 
 
 def _of_member(services: Services, user: Principal) -> Iterable[Project]:

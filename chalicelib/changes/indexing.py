@@ -89,6 +89,7 @@ def audited(services: Services, event: Event) -> None:
         audit.log(services.directory, event)
         tell(services, event)
     except Exception:
+        # What is told of was done already: whoever did it is not told that it failed.
         log.exception("the audit log lacks %s", event)
 
 
@@ -144,4 +145,5 @@ def _best_effort(repository: Repository) -> Iterator[None]:
     try:
         yield
     except Exception:
+        # S3 has the change, which was acknowledged or will be.
         log.exception("the index or the quota missed a change of %s: a daily job repairs it", repository)

@@ -90,6 +90,13 @@ class Client:
             seen.add(following)
             answer = self._send("GET", self._own(answer, following, "the next page"))
 
+    def named(self, where: str, name: str, what: str, listing: str) -> Json:
+        """Return the row of a list with a name or an id; raise CommandError, which names the command `listing`."""
+        for row in self.each(where):
+            if name in (row.get("name"), str(row.get("id"))):
+                return row
+        raise CommandError(f"There is no {what} {clean(name)}. Run: {listing}", Exit.NOT_FOUND)
+
     def _send(self, method: str, url: str, query: Query | None = None, body: Any = None) -> "httpx.Response":
         answer = self._exchange(method, url, query, body)
         for _ in range(_MOST_REDIRECTS):

@@ -4,7 +4,6 @@ import click
 
 from chalicelib.cli import session, text
 from chalicelib.cli.client import Client, Json, path
-from chalicelib.cli.failures import CommandError, Exit
 from chalicelib.cli.output import Column, as_yes, plain
 from chalicelib.cli.session import Session
 
@@ -83,7 +82,4 @@ def remove(asked: Session, name: str, yes: bool) -> None:
 
 def named(client: Client, name: str) -> Json:
     """Return the registry with a name or an id; raise CommandError."""
-    for row in client.each("/registries"):
-        if name in (row.get("name"), str(row.get("id"))):
-            return row
-    raise CommandError(f"There is no registry {text.clean(name)}. Run: roadstead registry list", Exit.NOT_FOUND)
+    return client.named("/registries", name, "registry", "roadstead registry list")

@@ -11,7 +11,7 @@ import click
 
 from chalicelib.cli import registries, session, text
 from chalicelib.cli.client import Client, Json, path
-from chalicelib.cli.failures import CommandError, Exit
+from chalicelib.cli.failures import CommandError
 from chalicelib.cli.output import Column, Form, Look, as_time, as_yes, plain
 from chalicelib.cli.session import Session
 
@@ -222,7 +222,4 @@ def _check(ended: Json) -> None:
 
 def _policy(client: Client, name: str) -> Json:
     """Return the policy with a name or an id; raise CommandError."""
-    for row in client.each("/replication/policies"):
-        if name in (row.get("name"), str(row.get("id"))):
-            return row
-    raise CommandError(f"There is no policy {text.clean(name)}. Run: roadstead replication list", Exit.NOT_FOUND)
+    return client.named("/replication/policies", name, "policy", "roadstead replication list")

@@ -52,7 +52,7 @@ class _Round:
     repository: Repository
     missing: list[Wish] = field(default_factory=list)
     made: int = 0
-    untagged: dict[Digest, None] = field(default_factory=dict)
+    untagged: set[Digest] = field(default_factory=set)
 
 
 def step(services: Services, run: TaskRun) -> Outcome:
@@ -98,7 +98,7 @@ def _look(looked: _Round) -> None:
 def _tell_of_late_parts(looked: _Round, indexes: Iterable[tuple[Manifest, Digest]]) -> None:
     """Tell policies of what has no tag, unless its index was made with it: nothing else leads them to it."""
     with_index = {child.digest for manifest, _ in indexes for child in manifest.manifests}
-    for digest in looked.untagged.keys() - with_index:
+    for digest in looked.untagged - with_index:
         replicating.came_alone(looked.services, ACTOR, looked.repository, digest)
 
 
@@ -160,7 +160,7 @@ def _make(looked: _Round, manifest: Manifest, digest: Digest) -> None:
     cached.drop(content, repository, digest)
     looked.made += 1
     if not tags and not manifest.subject:
-        looked.untagged[digest] = None
+        looked.untagged.add(digest)
     looked.run.log(f"{repository}@{digest} is whole; its tags: {', '.join(tag.name for tag in tags) or 'none'}")
 
 

@@ -52,7 +52,7 @@ def tell(
 def _told(services: Services, run: TaskRun, stored: Stored, registry: Registry) -> dict[str, Any]:
     policy, source, target = stored.policy, run.parameters[REPOSITORY], run.parameters[TO]
     there = {"registry_name": registry.name, "registry_type": registry.type, "endpoint": registry.url}
-    here = {"registry_type": "harbor", "endpoint": services.settings.public_url}
+    here = {"registry_type": replication.HARBOR, "endpoint": services.settings.public_url}
     return {
         "harbor_hostname": urlsplit(services.settings.public_url).hostname or "",
         "description": policy.description,

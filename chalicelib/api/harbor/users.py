@@ -30,6 +30,7 @@ from chalicelib.api.http import Response
 from chalicelib.policy import people
 from chalicelib.policy.grants import Kind
 from chalicelib.policy.rbac import Permission
+from chalicelib.policy.throttle import network
 from chalicelib.store.directory import configuration, members, projects, users
 from chalicelib.store.directory.users import ADMINISTRATOR_ID, NewUser, User
 
@@ -229,7 +230,7 @@ def set_password(call: HarborCall) -> Response:
         people.check_password(new)
     except ValueError as error:
         raise bad_request(str(error)) from error
-    if identity.is_password(call.services, user, new):
+    if identity.is_password(call.services, user, new, network(call.request.source)):
         raise bad_request("the new password is the old one")
     changed = replace(user, password=passwords.hash_password(new))
     users.update(call.auditing("user", "update", user.name, "password").directory, changed)
