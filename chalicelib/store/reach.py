@@ -78,7 +78,9 @@ def reachable(place: Origin, allowed: Iterable[str], look_up: Resolve) -> tuple[
     try:
         found = tuple(look_up(host, place.port))
     except (OSError, UnicodeError) as error:
-        raise ReachError(f"the name {host} is not known: {error}") from error
+        # Its text alone: the number before it is of no use to a person.
+        why = getattr(error, "strerror", None) or error
+        raise ReachError(f"the name {host} is not known: {why}") from error
     if not found or not all(addresses.may_reach(host, each, allowed) for each in found):
         raise ReachError(
             f"{host} is not connected to: it is not a public address."

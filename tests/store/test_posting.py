@@ -101,7 +101,7 @@ def test_a_name_that_nobody_knows_is_said(receiver: Receiver) -> None:
     def unknown(_host: str, _port: int) -> list[str]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    with pytest.raises(PostError, match=r"hooks\.example\.com is not known"):
+    with pytest.raises(PostError, match=r"hooks\.example\.com is not known: Name or service not known"):
         post(letter(receiver), HERE, unknown)
     with pytest.raises(PostError):
         post(letter(receiver), HERE, lambda _host, _port: [])
